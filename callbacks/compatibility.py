@@ -1,0 +1,69 @@
+"""What sparse training works with: checked before the first step, refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
+from torch.optim import LBFGS, Optimizer
+
+from .sparsity import Masks
+
+
+def check_strategy(trainer: pl.Trainer, owner: str) -> None:
+    """Refuse strategies that split a weight or its gradient over processes.
+
+    Raises:
+        ValueError: the Trainer's strategy is neither single-device nor DDP.
+    """
+    strategy = trainer.strategy
+    whole = isinstance(strategy, (SingleDeviceStrategy, DDPStrategy))
+    if not whole or isinstance(strategy, DeepSpeedStrategy):
+        raise ValueError(
+            f"{owner} does not support {type(strategy).__name__}: every process must hold whole weights and "
+            'gradients. Use Trainer(strategy="ddp") or a single device'
+        )
+
+
+def check_single_owner(owners: Sequence[pl.Callback]) -> None:
+    """Refuse a second callback that would own the masks.
+
+    Raises:
+        ValueError: there is more than one.
+    """
+    if len(owners) > 1:
+        names = " and ".join(type(owner).__name__ for owner in owners)
+        raise ValueError(f"{names} would both own the masks of one module: keep one of them in Trainer(callbacks=...)")
+
+
+def check_optimizers(optimizers: Sequence[Optimizer], owner: str) -> None:
+    """Refuse optimizers that evaluate the loss several times a step.
+
+    Raises:
+        ValueError: an optimizer is LBFGS.
+    """
+    for optimizer in optimizers:
+        if isinstance(optimizer, LBFGS):
+            raise ValueError(
+                f"{owner} does not support LBFGS: it mixes entries of past gradients, which revives masked weights"
+            )
+
+
+def check_equal_masks(trainer: pl.Trainer, masks: Masks) -> None:
+    """Compare a hash of the masks over all ranks.
+
+    Raises:
+        RuntimeError: the masks of some rank differ.
+    """
+    if trainer.world_size == 1:
+        return
+    digest = torch.tensor([masks.digest()], device=trainer.strategy.root_device)
+    digests = trainer.strategy.all_gather(digest).flatten().tolist()
+    if len(set(digests)) > 1:
+        hashes = ", ".join(f"rank {rank}: {value:016x}" for rank, value in enumerate(digests))
+        raise RuntimeError(
+            f"the masks differ between ranks at step {trainer.global_step} ({hashes}): give every rank the same "
+            "callback arguments, seed included, and let nothing else change weights or gradients on one rank"
+        )

@@ -1,0 +1,212 @@
+"""Dynamic sparse training: the mask moves while the number of active weights stays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .observer import log_metrics
+from .sparse_training import SparseTraining
+from .sparsity import (
+    Cosine,
+    Gradient,
+    Magnitude,
+    Random,
+    Schedule,
+    Score,
+    UpdateWindow,
+    drop_and_grow,
+    generator_for,
+)
+from .sparsity.masks import pack, unpack
+
+
+class DynamicSparseTraining(SparseTraining):
+    """Every ``window.every`` optimizer steps, drop some active weights of each layer and grow as many.
+
+    An update whose weights or gradients are not finite is put off to the next step and counted. Grown
+    weights start at exactly 0 with cleared optimizer state; a weight that is dropped and grown in the same
+    update keeps its value. With several optimizers each counts its own steps and updates its own weights.
+    Weights without a gradient are left alone.
+
+    Logs, besides :class:`SparseTraining`, at each update ``sparsity/churn`` (share of the active weights
+    that were exchanged) and ``sparsity/explored`` (share of all weights that were ever active), and
+    ``sparsity/deferred`` (updates put off so far) when that happens.
+
+    Args:
+        sparsity: as in :class:`SparseTraining`.
+        drop: active weights with the lowest score are dropped.
+        grow: inactive weights with the highest score are grown.
+        drop_fraction: share of a layer's active weights to exchange, in [0, 1].
+        window: when to update; progress of ``drop_fraction`` runs from step 0 to the window's end. In
+            manual optimization a fraction is one of the batches, so give steps for an optimizer that does
+            not step once a batch.
+        update_replaces_step: at an update the optimizer does nothing, as in the paper's algorithm 1.
+            False: the update comes first and the optimizer steps right after, with the same gradients
+            under the new mask (the authors' code for SET steps first and updates after).
+        static: the other arguments of :class:`SparseTraining`.
+
+    Raises:
+        ValueError: ``drop_fraction`` starts outside [0, 1]; and as :class:`SparseTraining`.
+    """
+
+    def __init__(
+        self,
+        sparsity: float = 0.9,
+        *,
+        drop: Score = Magnitude(),
+        grow: Score = Random(),
+        drop_fraction: Schedule = Cosine(0.3),
+        window: UpdateWindow = UpdateWindow(),
+        update_replaces_step: bool = True,
+        **static: Any,
+    ) -> None:
+        super().__init__(sparsity, **static)
+        if not 0 <= drop_fraction(0.0) <= 1:
+            raise ValueError(f"drop_fraction starts at {drop_fraction(0.0)}; it is a share in [0, 1]")
+        self.drop = drop
+        self.grow = grow
+        self.drop_fraction = drop_fraction
+        self.window = window
+        self.update_replaces_step = update_replaces_step
+        self._explored: dict[str, Tensor] = {}  # packed: one bit a weight
+        self._deferred: list[bool] = []  # by optimizer: an update waits for finite gradients
+        self._deferrals = 0
+        self._total_steps = math.inf
+        self._clip_val: int | float | None = None  # the Trainer's, while suspended
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._total_steps = _steps_per_optimizer(trainer, pl_module)
+        self.window.bounds(self._total_steps)  # an endless run and a fractional window do not go together
+        if trainer.global_step == 0:
+            self._deferred, self._deferrals = [False] * len(trainer.optimizers), 0
+            self._explored = {name: pack(mask) for name, mask in self.masks.items()}
+
+    def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
+        index = trainer.optimizers.index(optimizer)
+        if not (self._deferred[index] or self.window.due(step, self._total_steps)):
+            return
+        weights = {name: weight for name, weight in self._weights_of[index].items() if weight.grad is not None}
+        self._deferred[index] = not (weights and _finite(weights))
+        if self._deferred[index]:
+            self._deferrals += 1
+            log_metrics(trainer, {"sparsity/deferred": float(self._deferrals)})
+            return
+        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), _lr_ratio(optimizer))
+        self.change_masks(trainer, pl_module, optimizer, self._exchanged(weights, fraction, step))
+        self._note_explored(trainer)
+        if self.update_replaces_step:
+            optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing
+            self._suspend_clipping(trainer)
+
+    def _suspend_clipping(self, trainer: pl.Trainer) -> None:
+        """There is nothing to clip in this step, and torch's clip_grad_value_ fails on no gradients at all."""
+        if trainer.gradient_clip_val:
+            self._clip_val, trainer.gradient_clip_val = trainer.gradient_clip_val, 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if self._clip_val is not None:
+            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
+
+    @torch.no_grad()
+    def _exchanged(self, weights: Mapping[str, nn.Parameter], fraction: float, step: int) -> dict[str, Tensor]:
+        """The new masks, layer by layer."""
+        changed = {}
+        for layer, (name, mask) in enumerate(self.masks.items()):
+            grad = weights[name].grad if name in weights else None
+            if grad is None:
+                continue
+            weight = weights[name].detach()
+            generator = generator_for(self.seed, step, layer)
+            n = math.floor(int(mask.sum()) * fraction)
+            changed[name] = drop_and_grow(
+                mask, self.drop(weight, grad, generator), self.grow(weight, grad, generator), n
+            )
+        return changed
+
+    def _note_explored(self, trainer: pl.Trainer) -> None:
+        ever = 0
+        for name, mask in self.masks.items():
+            self._explored[name] |= pack(mask)
+            ever += int(unpack(self._explored[name], mask.shape).sum())
+        log_metrics(trainer, {"sparsity/explored": ever / self.masks.size})
+
+    def _state(self) -> dict[str, Any]:
+        explored = {name: bits.cpu() for name, bits in self._explored.items()}
+        return {
+            **super()._state(),
+            "explored": explored,
+            "deferred": list(self._deferred),
+            "deferrals": self._deferrals,
+        }
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        super()._load_state(state)
+        # a static run, going on as a dynamic one, has explored what it has
+        explored = state.get("explored") or {name: pack(mask) for name, mask in self.masks.items()}
+        self._explored = {name: bits.to(self._weights[name].device) for name, bits in explored.items()}
+        self._deferred = list(state.get("deferred") or [False] * len(self._steps))
+        self._deferrals = int(state.get("deferrals", 0))
+
+
+class SET(DynamicSparseTraining):
+    """Drop the smallest magnitudes, grow at random (Mocanu et al. 2018).
+
+    Args:
+        sparsity: as in :class:`SparseTraining`.
+        dynamic: the other arguments of :class:`DynamicSparseTraining`, without ``grow``.
+
+    Example:
+        >>> SET(0.9, window=UpdateWindow(every=500)).grow
+        Random()
+    """
+
+    def __init__(self, sparsity: float = 0.9, **dynamic: Any) -> None:
+        super().__init__(sparsity, grow=Random(), **dynamic)
+
+
+class RigL(DynamicSparseTraining):
+    """Drop the smallest magnitudes, grow where the dense gradient is largest (Evci et al. 2020).
+
+    Args:
+        sparsity: as in :class:`SparseTraining`.
+        dynamic: the other arguments of :class:`DynamicSparseTraining`, without ``grow``.
+
+    Example:
+        >>> RigL(0.9).window
+        UpdateWindow(every=100, start=0.0, stop=0.75)
+    """
+
+    def __init__(self, sparsity: float = 0.9, **dynamic: Any) -> None:
+        super().__init__(sparsity, grow=Gradient(), **dynamic)
+
+
+def _finite(weights: Mapping[str, nn.Parameter]) -> bool:
+    """Whether all weights and gradients are finite numbers."""
+    return all(bool(torch.isfinite(t).all()) for w in weights.values() for t in (w.detach(), w.grad) if t is not None)
+
+
+def _lr_ratio(optimizer: Optimizer) -> float:
+    """Learning rate over its highest value: that of a one-cycle schedule, else the initial one."""
+    group = optimizer.param_groups[0]
+    highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+    return min(float(group["lr"]) / highest, 1.0) if highest else 1.0
+
+
+def _steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
+    """Optimizer steps of the whole run; in manual optimization max_steps counts those of all optimizers."""
+    total = float(trainer.estimated_stepping_batches)
+    if total < 0:  # a loader without length and no max_steps
+        return math.inf
+    if not pl_module.automatic_optimization and trainer.max_steps > 0:
+        total = min(total, trainer.max_steps / len(trainer.optimizers))
+    return total

@@ -1,0 +1,171 @@
+"""GradientFlowMonitor: watch how much gradient reaches a sparse network."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from .observer import MaskObserver, callbacks_of, log_metrics
+from .sparse_training import SparseTraining
+from .sparsity import gradient_flow
+
+ProbeLoss = Callable[[pl.LightningModule, Any], Tensor]
+
+
+class GradientFlowMonitor(MaskObserver):
+    """Log L2 norms of the gradients that a step already has; no second backward pass.
+
+    ``grad_flow/total`` is the norm of the whole dense gradient, ``grad_flow/active`` of what moves the
+    network (unmasked entries, biases and norms included), ``grad_flow/inactive`` of what the masks hide.
+    Without a sparse method in the Trainer all of it is active. Gradients are those of the training loss,
+    reduced over ranks and before clipping. With several optimizers the keys start with
+    ``grad_flow/optimizer0/`` and so on.
+
+    With a probe, the norm of the active gradient on a fixed batch is measured too: ``grad_flow/probe`` every
+    ``every_n_steps``, and at each mask update ``grad_flow/before_update``, ``grad_flow/after_update`` and
+    their difference ``grad_flow/delta``. This costs a forward and a backward pass on a copy of the module,
+    so that it changes nothing of the run.
+
+    Args:
+        every_n_steps: optimizer steps between two measurements, from the first step on.
+        per_layer: log ``grad_flow/<total|active|inactive>/<parameter>`` too.
+        probe_batch: a batch in the form the module's ``training_step`` takes, or a number of samples to
+            take from the head of the training data set.
+        probe_loss: ``(module, batch) -> loss``; the default is ``module.training_step(batch, 0)``.
+
+    Raises:
+        ValueError: ``every_n_steps`` or a number of samples is below 1; at the start of training, when
+            ``probe_batch`` is a number but the training data is not one DataLoader.
+
+    Reference:
+        Evci et al. 2022, section 3. Their curves are ``grad_flow/probe`` on 1,000 training samples, and the
+        difference at updates is their "gradient norm change".
+    """
+
+    def __init__(
+        self,
+        *,
+        every_n_steps: int = 50,
+        per_layer: bool = False,
+        probe_batch: Any = None,
+        probe_loss: ProbeLoss | None = None,
+    ) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps is {every_n_steps}; it counts optimizer steps, 1 or more")
+        if isinstance(probe_batch, int) and probe_batch < 1:
+            raise ValueError(f"probe_batch is {probe_batch}; as a number it counts samples, 1 or more")
+        self.every_n_steps = every_n_steps
+        self.per_layer = per_layer
+        self.probe_batch = probe_batch
+        self.probe_loss = probe_loss
+        self._steps: dict[int, int] = {}  # by optimizer
+        self._probe: Any = None
+        self._before = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._steps = {}
+        if self.probe_batch is not None:
+            batch = self.probe_batch
+            if isinstance(batch, int):
+                batch = _first_samples(trainer.train_dataloader, batch)
+            self._probe = trainer.strategy.batch_to_device(batch)
+
+    # The owner of the masks, if there is one, calls on_dense_gradients before it masks them.
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        if not any(isinstance(callback, SparseTraining) for callback in callbacks_of(trainer)):
+            self.on_dense_gradients(trainer, pl_module, optimizer, {})
+
+    def on_dense_gradients(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, masks: Mapping[str, Tensor]
+    ) -> None:
+        index = trainer.optimizers.index(optimizer)
+        step = self._steps.get(index, 0)
+        self._steps[index] = step + 1
+        if step % self.every_n_steps:
+            return
+        members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        gradients = {
+            name: parameter.grad
+            for name, parameter in pl_module.named_parameters()
+            if parameter.grad is not None and id(parameter) in members
+        }
+        flows = gradient_flow(gradients, masks)
+        prefix = "grad_flow/" if len(trainer.optimizers) == 1 else f"grad_flow/optimizer{index}/"
+        values = {
+            f"{prefix}{part}/{name}".rstrip("/"): getattr(flow, part)
+            for name, flow in flows.items()
+            for part in ("total", "active", "inactive")
+            if self.per_layer or not name
+        }
+        if self._probe is not None:
+            values[f"{prefix}probe"] = self._probe_norm(trainer, pl_module, masks)
+        log_metrics(trainer, values)
+
+    def on_before_mask_update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
+    ) -> None:
+        if self._probe is not None:
+            self._before = self._probe_norm(trainer, pl_module, masks)
+
+    def on_after_mask_update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
+    ) -> None:
+        if self._probe is not None:
+            after = self._probe_norm(trainer, pl_module, masks)
+            values = {"before_update": self._before, "after_update": after, "delta": after - self._before}
+            log_metrics(trainer, {f"grad_flow/{name}": value for name, value in values.items()})
+
+    def _probe_norm(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> float:
+        """Norm of the active gradient on the probe batch, measured on a copy of the module."""
+        replica = copy.deepcopy(pl_module)  # Lightning detaches a copy from the Trainer: it logs nothing
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="You are trying to `self.log")
+            with trainer.precision_plugin.train_step_context():
+                if self.probe_loss is not None:
+                    loss = self.probe_loss(replica, self._probe)
+                else:
+                    output: Any = replica.training_step(self._probe, 0)
+                    loss = output["loss"] if isinstance(output, Mapping) else output
+            parameters = {name: p for name, p in replica.named_parameters() if p.requires_grad}
+            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        flows = gradient_flow(
+            {name: grad for name, grad in zip(parameters, gradients, strict=True) if grad is not None}, masks
+        )
+        return flows[""].active
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(every_n_steps=self.every_n_steps, per_layer=self.per_layer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self._steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._steps = dict(state_dict["steps"])
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._probe = None
+
+
+def _first_samples(loader: object, count: int) -> Any:
+    """One batch of the first samples of the loader's data set, without touching the loader or any RNG."""
+    if not isinstance(loader, DataLoader):
+        raise ValueError(
+            f"probe_batch={count} takes samples from a DataLoader, but the training data is a "
+            f"{type(loader).__name__}: give a batch instead"
+        )
+    head = DataLoader(loader.dataset, batch_size=count, collate_fn=loader.collate_fn, generator=torch.Generator())
+    with torch.random.fork_rng([]):
+        return next(iter(head))

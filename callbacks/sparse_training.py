@@ -1,0 +1,310 @@
+"""SparseTraining: owns the masks of a fit and keeps them true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from .compatibility import check_equal_masks, check_optimizers, check_single_owner, check_strategy
+from .masks_from import STATE_KEY, read_masks
+from .observer import MaskObserver, callbacks_of, log_metrics
+from .sparsity import (
+    ERK,
+    Distribution,
+    Initialization,
+    Masks,
+    SparseWeight,
+    UnitScaled,
+    generator_for,
+    select,
+)
+from .sparsity.masks import clear_state
+
+
+class SparseTraining(pl.Callback):
+    """Train any LightningModule with a fixed random mask (static sparse training).
+
+    The module stays an ordinary dense one: a weight is sparse because its masked entries are exactly 0,
+    after every optimizer step, with any optimizer. The masks live in this callback and in its part of the
+    checkpoint. Subclasses change the masks during the fit.
+
+    Logs ``sparsity/target`` and ``sparsity/actual``, measured on the weights, every
+    ``Trainer(log_every_n_steps)`` steps.
+
+    Args:
+        sparsity: fraction of zeros over all selected weights, in [0, 1).
+        distribution: how the sparsity differs from layer to layer.
+        initialization: first values of the selected weights, given once when the masks are drawn. The
+            default draws them anew; to start from loaded weights choose ``Dense()``.
+        include: patterns of parameter names or layer classes to make sparse; see :func:`select`.
+        exclude: patterns to leave dense.
+        masks_from: a checkpoint of an earlier sparse run whose masks to start with, instead of
+            ``sparsity`` and ``distribution``.
+        seed: of the random masks and initial values. Give all ranks the same.
+
+    Raises:
+        ValueError: at construction, for a sparsity outside [0, 1). In ``setup``, when a pattern matches
+            nothing, a layer would keep no weight, another callback owns masks too, or the strategy is not
+            supported. When resuming, for a checkpoint without masks or with masks that do not fit.
+        RuntimeError: during the fit, when the weights are not as sparse as they should be or the masks
+            differ between ranks.
+
+    Example:
+        >>> pl.Trainer(callbacks=[SparseTraining(sparsity=0.9)])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        sparsity: float = 0.9,
+        *,
+        distribution: Distribution = ERK(),
+        initialization: Initialization = UnitScaled(),
+        include: Sequence[str] = ("*",),
+        exclude: Sequence[str] = (),
+        masks_from: str | Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= sparsity < 1:
+            raise ValueError(f"sparsity is {sparsity}; it is a fraction of zeros in [0, 1)")
+        self.sparsity = sparsity
+        self.distribution = distribution
+        self.initialization = initialization
+        self.include = tuple(include)
+        self.exclude = tuple(exclude)
+        self.masks_from = masks_from
+        self.seed = seed
+        self.masks = Masks({})
+        self._target: dict[str, int] = {}
+        self._weights: dict[str, nn.Parameter] = {}
+        self._weights_of: list[dict[str, nn.Parameter]] = []  # by optimizer
+        self._steps: list[int] = []  # by optimizer; with one optimizer equal to trainer.global_step
+        self._checkpoint: Mapping[str, Any] | None = None
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def state_key(self) -> str:
+        """One key for the whole family, so that a run can go on with another method."""
+        return STATE_KEY
+
+    # --- start ---------------------------------------------------------------------------------
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        self._checkpoint = None
+        check_single_owner([callback for callback in callbacks_of(trainer) if isinstance(callback, SparseTraining)])
+        check_strategy(trainer, type(self).__name__)
+        # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
+        if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
+            self._plan(pl_module)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        check_optimizers(trainer.optimizers, type(self).__name__)
+        if trainer.ckpt_path and self._checkpoint is None:
+            raise ValueError(_no_masks(trainer.ckpt_path))
+        selected, self._target = self._plan(pl_module)
+        self._weights = {name: weight.parameter for name, weight in selected.items()}
+        if self._checkpoint is not None:
+            self._load_state(self._checkpoint)
+        elif not self._holds(self.masks):
+            self._draw(selected)
+        if self.masks_from is not None:
+            self._target = self.masks.counts
+        self._check_counts("the masks of the checkpoint" if self._checkpoint else "the masks")
+        self.masks.apply_to_weights(self._weights)
+        check_equal_masks(trainer, self.masks)
+        self._attach(trainer.optimizers)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._steps = [0] * len(trainer.optimizers)
+        if len(self._steps) != len(trainer.optimizers):
+            raise ValueError(
+                f"the checkpoint counts the steps of {len(self._steps)} optimizers, but "
+                f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
+            )
+
+    def _plan(self, module: nn.Module) -> tuple[dict[str, SparseWeight], dict[str, int]]:
+        """The selected weights and how many entries of each stay active."""
+        selected = select(module, self.include, self.exclude)
+        shapes = {name: weight.parameter.shape for name, weight in selected.items()}
+        return selected, self.distribution(shapes, self.sparsity)
+
+    def _draw(self, selected: Mapping[str, SparseWeight]) -> None:
+        """Fresh masks and initial values."""
+        if self.masks_from is not None:
+            masks = read_masks(self.masks_from)
+            self._check_fit(masks, f"masks_from {str(self.masks_from)!r}")
+        else:
+            shapes = {name: weight.shape for name, weight in self._weights.items()}
+            masks = Masks.random(shapes, self._target, seed=self.seed)
+        self.masks = self._on_device(masks)
+        with torch.no_grad():
+            for index, (name, weight) in enumerate(selected.items()):
+                generator = generator_for(self.seed, -1, index)
+                weight.parameter.copy_(self.initialization(weight, self.masks[name], generator))
+
+    def _holds(self, masks: Masks) -> bool:
+        """Whether the module already has these masks: a second fit goes on with them."""
+        return {name: mask.shape for name, mask in masks.items()} == {
+            name: weight.shape for name, weight in self._weights.items()
+        } and not self._leaks(self._on_device(masks))
+
+    def _on_device(self, masks: Masks) -> Masks:
+        return masks.to({name: weight.device for name, weight in self._weights.items()})
+
+    def _attach(self, optimizers: Sequence[Optimizer]) -> None:
+        """Sort the weights by optimizer, and keep masked weights at 0 whatever an optimizer does."""
+        self._weights_of = []
+        for optimizer in optimizers:
+            members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            weights = {name: weight for name, weight in self._weights.items() if id(weight) in members}
+            self._weights_of.append(weights)
+
+            def reapply(*_: object, weights: dict[str, nn.Parameter] = weights) -> None:
+                self.masks.apply_to_weights(weights)
+
+            self._handles.append(optimizer.register_step_post_hook(reapply))
+
+    # --- every optimizer step -------------------------------------------------------------------
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        index = next(i for i, candidate in enumerate(trainer.optimizers) if candidate is optimizer)
+        step = self._steps[index]
+        self._steps[index] += 1
+        for observer in self._observers(trainer):
+            observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
+        self.update(trainer, pl_module, optimizer, step)
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
+        if every and step % every == 0:
+            self._report(trainer)
+        self.masks.apply_to_gradients(self._weights_of[index])
+
+    def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
+        """Change the masks of this optimizer's weights if that is due after ``step`` steps; gradients are dense."""
+
+    def change_masks(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        optimizer: Optimizer,
+        changed: Mapping[str, Tensor],
+    ) -> None:
+        """Put new masks in force: entries that change start from 0, weight and optimizer state alike."""
+        observers = self._observers(trainer)
+        for observer in observers:
+            observer.on_before_mask_update(trainer, pl_module, self.masks)
+        flipped = 0
+        with torch.no_grad():
+            for name, mask in changed.items():
+                entries = mask ^ self.masks[name]
+                flipped += int(entries.sum())
+                self._weights[name].masked_fill_(entries, 0)
+                clear_state(optimizer, self._weights[name], entries)
+        active = sum(int(mask.sum()) for mask in changed.values())
+        self.masks = self.masks.replace(changed)
+        check_equal_masks(trainer, self.masks)
+        for observer in observers:
+            observer.on_after_mask_update(trainer, pl_module, self.masks)
+        log_metrics(trainer, {"sparsity/churn": flipped / (2 * active) if active else 0.0})
+        self._report(trainer)
+
+    def _observers(self, trainer: pl.Trainer) -> list[MaskObserver]:
+        return [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
+
+    # --- measured against wanted ----------------------------------------------------------------
+
+    def _report(self, trainer: pl.Trainer) -> None:
+        """Log target and measured sparsity; they must agree to the weight."""
+        size, wanted = self.masks.size, sum(self._target.values())
+        leaks = self._leaks(self.masks)
+        actual = sum(self.masks.counts.values()) + leaks
+        log_metrics(trainer, {"sparsity/target": 1 - wanted / size, "sparsity/actual": 1 - actual / size})
+        if leaks:
+            raise RuntimeError(
+                f"{leaks} weights outside the masks are not 0 at step {trainer.global_step} (sparsity "
+                f"{1 - actual / size:.6f} instead of {1 - wanted / size:.6f}): something other than the optimizer "
+                "writes to the weights"
+            )
+        self._check_counts(f"the masks at step {trainer.global_step}")
+
+    def _leaks(self, masks: Masks) -> int:
+        """Number of weights outside the masks that are not 0."""
+        return int(sum(((self._weights[name] != 0) & ~mask).sum() for name, mask in masks.items()))
+
+    def _check_counts(self, what: str) -> None:
+        for name, count in self.masks.counts.items():
+            if count != self._target[name]:
+                raise ValueError(
+                    f"{what} keep {count} weights in {name!r}, but {type(self).__name__}(sparsity={self.sparsity}, "
+                    f"distribution={self.distribution}) keeps {self._target[name]}: use the arguments of the run "
+                    "they come from"
+                )
+
+    # --- checkpoint -----------------------------------------------------------------------------
+
+    # Written by on_save_checkpoint rather than state_dict, so that a second owner is refused by
+    # check_single_owner, whose message helps, and not by the Trainer's own check.
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint.setdefault("callbacks", {})[STATE_KEY] = self._state()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if STATE_KEY not in checkpoint.get("callbacks", {}):
+            raise ValueError(_no_masks(trainer.ckpt_path))
+        self._checkpoint = checkpoint["callbacks"][STATE_KEY]
+
+    def _state(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        return {"version": 1, "seed": self.seed, "steps": list(self._steps), "masks": self.masks.state_dict()}
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        if state["version"] != 1 or state["seed"] != self.seed:
+            raise ValueError(
+                f"the checkpoint's masks have version {state['version']} and seed {state['seed']}, but "
+                f"{type(self).__name__} reads version 1 and has seed {self.seed}: resume with what wrote them"
+            )
+        masks = Masks.from_state_dict(state["masks"])
+        self._check_fit(masks, "the checkpoint")
+        self.masks = self._on_device(masks)
+        self._steps = list(state["steps"])
+
+    def _check_fit(self, masks: Masks, source: str) -> None:
+        theirs = {name: tuple(mask.shape) for name, mask in masks.items()}
+        ours = {name: tuple(weight.shape) for name, weight in self._weights.items()}
+        if theirs != ours:
+            differing = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+            detail = "; ".join(
+                f"{name!r}: {theirs.get(name, 'no mask')} there, {ours.get(name, 'not selected')} here"
+                for name in differing[:4]
+            )
+            raise ValueError(
+                f"the masks of {source} do not fit the selected weights ({detail}): use the network and the "
+                "include/exclude patterns they were made with"
+            )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._weights, self._weights_of = [], {}, []
+        self._checkpoint = None
+
+
+def _no_masks(path: object) -> str:
+    return (
+        f"the checkpoint {str(path)!r} holds no masks, so a sparse run cannot go on from it. To start a sparse run "
+        "from its weights, load them into the module and fit without ckpt_path, with initialization=Dense()"
+    )

@@ -1,0 +1,184 @@
+"""Masks: which weights of a network are active."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .randomness import generator_for
+
+
+class Masks(Mapping[str, Tensor]):
+    """An immutable mapping from parameter name to a bool tensor of the parameter's shape; True = active.
+
+    Names, order and shapes never change; :meth:`replace` gives a new value. A mask takes one byte a
+    weight in memory and, packed by :meth:`state_dict`, one bit in a checkpoint.
+
+    Example:
+        >>> masks = Masks.random({"fc.weight": (4, 5)}, {"fc.weight": 6}, seed=0)
+        >>> masks.counts, round(masks.sparsity, 2)
+        ({'fc.weight': 6}, 0.7)
+    """
+
+    def __init__(self, masks: Mapping[str, Tensor]) -> None:
+        for name, mask in masks.items():
+            if mask.dtype != torch.bool:
+                raise TypeError(f"mask {name!r} is {mask.dtype}; masks are torch.bool, True = active")
+        self._masks = dict(masks)
+
+    @classmethod
+    def random(
+        cls, shapes: Mapping[str, torch.Size | tuple[int, ...]], counts: Mapping[str, int], *, seed: int
+    ) -> Masks:
+        """Draw masks with exactly ``counts[name]`` active weights each, positions uniform.
+
+        The draw depends on ``seed`` and the position of a name in ``shapes`` alone.
+
+        Raises:
+            ValueError: a count is negative or larger than its tensor.
+        """
+        masks = {}
+        for index, (name, shape) in enumerate(shapes.items()):
+            size, count = torch.Size(shape).numel(), counts[name]
+            if not 0 <= count <= size:
+                raise ValueError(f"counts[{name!r}] is {count}, but the tensor has {size} entries")
+            mask = torch.zeros(size, dtype=torch.bool)
+            mask[torch.randperm(size, generator=generator_for(seed, 0, index))[:count]] = True
+            masks[name] = mask.view(shape)
+        return cls(masks)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __repr__(self) -> str:
+        return f"Masks({len(self)} weights, {self.size:,} entries, sparsity {self.sparsity:.4f})"
+
+    @property
+    def size(self) -> int:
+        """Number of entries, active and inactive."""
+        return sum(mask.numel() for mask in self.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of active weights by name."""
+        return {name: int(mask.sum()) for name, mask in self.items()}
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of inactive weights over all masks, in [0, 1]; 0 without masks."""
+        return 1 - sum(self.counts.values()) / self.size if self.size else 0.0
+
+    def replace(self, changed: Mapping[str, Tensor]) -> Masks:
+        """The same masks with those in ``changed`` exchanged.
+
+        Raises:
+            ValueError: a name is unknown, or a shape differs.
+        """
+        for name, mask in changed.items():
+            if name not in self or mask.shape != self[name].shape:
+                raise ValueError(f"{name!r} {tuple(mask.shape)} does not replace a mask of {self}")
+        return Masks({**self._masks, **changed})
+
+    def to(self, devices: Mapping[str, torch.device]) -> Masks:
+        """The same masks, each on ``devices[name]``."""
+        return Masks({name: mask.to(devices[name]) for name, mask in self.items()})
+
+    @torch.no_grad()
+    def apply_to_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Set the inactive entries of ``weights`` to exactly 0, in place.
+
+        Only the masks named in ``weights`` are used, here and in the methods below.
+        """
+        for name, weight in weights.items():
+            weight.masked_fill_(~self[name], 0)
+
+    @torch.no_grad()
+    def apply_to_gradients(self, weights: Mapping[str, Tensor]) -> None:
+        """Set the inactive entries of every ``weight.grad`` to exactly 0, in place, NaN included."""
+        for name, weight in weights.items():
+            if weight.grad is not None:
+                weight.grad.masked_fill_(~self[name], 0)
+
+    @torch.no_grad()
+    def apply_to_optimizer(self, optimizer: Optimizer, weights: Mapping[str, Tensor]) -> None:
+        """Set the optimizer's state of inactive entries to 0: every tensor of a weight's shape."""
+        for name, weight in weights.items():
+            clear_state(optimizer, weight, ~self[name])
+
+    def digest(self) -> int:
+        """A 63-bit hash of names, shapes and entries: equal masks, equal digest, on any machine."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, mask in self.items():
+            digest.update(f"{name}{tuple(mask.shape)}".encode())
+            digest.update(mask.contiguous().cpu().numpy().data)
+        return int.from_bytes(digest.digest(), "big") >> 1
+
+    def state_dict(self) -> dict[str, dict[str, object]]:
+        """Plain values and bit-packed tensors, safe for ``torch.load(weights_only=True)``."""
+        return {name: {"shape": list(mask.shape), "bits": pack(mask).cpu()} for name, mask in self.items()}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Mapping[str, object]]) -> Masks:
+        """The inverse of :meth:`state_dict`.
+
+        Raises:
+            ValueError: an entry is not one that :meth:`state_dict` writes.
+        """
+        masks = {}
+        for name, entry in state.items():
+            shape, bits = entry.get("shape"), entry.get("bits")
+            if not isinstance(shape, list) or not isinstance(bits, Tensor):
+                raise ValueError(f"mask {name!r} needs 'shape' and 'bits', found {sorted(entry)}")
+            masks[name] = unpack(bits, torch.Size(shape))
+        return cls(masks)
+
+
+@torch.no_grad()
+def clear_state(optimizer: Optimizer, weight: Tensor, entries: Tensor) -> None:
+    """Zero the optimizer's state of ``weight`` where ``entries`` is True, whatever the optimizer.
+
+    Touches every state tensor of the weight's shape (momentum, both Adam moments, their maxima);
+    step counters and other scalars stay.
+    """
+    for state in optimizer.state.get(weight, {}).values():
+        if isinstance(state, Tensor) and state.shape == weight.shape:
+            state.masked_fill_(entries, 0)
+
+
+def pack(mask: Tensor) -> Tensor:
+    """Pack a bool tensor into uint8, eight entries a byte, the first in the lowest bit.
+
+    Example:
+        >>> pack(torch.tensor([True, False, True]))
+        tensor([5], dtype=torch.uint8)
+    """
+    bits = torch.nn.functional.pad(mask.flatten().view(torch.uint8), (0, -mask.numel() % 8)).view(-1, 8)
+    packed = bits[:, 0].clone()
+    for place in range(1, 8):
+        packed |= bits[:, place] << place
+    return packed
+
+
+def unpack(packed: Tensor, shape: torch.Size) -> Tensor:
+    """The inverse of :func:`pack`.
+
+    Raises:
+        ValueError: ``packed`` does not hold as many entries as ``shape``.
+    """
+    size = shape.numel()
+    if packed.dtype != torch.uint8 or packed.shape != (-(-size // 8),):
+        raise ValueError(
+            f"packed mask {packed.dtype} {tuple(packed.shape)} does not hold {size} entries of {tuple(shape)}"
+        )
+    places = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    return ((packed[:, None] >> places) & 1).flatten()[:size].bool().view(shape)

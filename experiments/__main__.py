@@ -1,0 +1,5 @@
+"""python -m experiments."""
+
+from .cli import main
+
+main()

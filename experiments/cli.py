@@ -1,0 +1,51 @@
+"""The command line: python -m experiments fit|validate|test|predict --config FILE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+from pytorch_lightning.cli import LightningCLI
+from rich.console import Console
+
+# a class is found in YAML by its short name because it is imported here
+import callbacks
+import callbacks.observer
+import callbacks.sparsity
+import datamodules
+import lightning_modules
+import lightning_modules.networks
+
+from .table import sparsity_table
+from .tracking import set_wandb_mode
+
+__all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
+
+
+class SparseCLI(LightningCLI):
+    """LightningCLI that tests after a fit and ends it with the table of sparse weights."""
+
+    def after_fit(self) -> None:
+        """Print the table and score the fitted weights on the test data, if there are any."""
+        if self.trainer.is_global_zero:
+            for callback in callbacks.observer.callbacks_of(self.trainer):
+                if isinstance(callback, callbacks.SparseTraining):
+                    Console().print(sparsity_table(callback.masks))
+        self.trainer.test(self.model, self.datamodule)
+
+
+def main(args: Sequence[str] | None = None) -> SparseCLI:
+    """Run one command, as from the shell; ``args`` instead of the command line's.
+
+    Example:
+        >>> cli = main(["fit", "--config", "experiments/configs/mnist/lenet5_rigl.yaml"])  # doctest: +SKIP
+    """
+    set_wandb_mode()
+    return SparseCLI(
+        pl.LightningModule,
+        pl.LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_kwargs={"overwrite": True},
+        args=list(args) if args is not None else None,
+    )

@@ -1,0 +1,94 @@
+"""SparseClassifier: trains and scores an image classifier."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch.nn.functional as F
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import SGD
+from torchmetrics.classification import MulticlassAccuracy
+
+Batch = tuple[Tensor, Tensor]
+
+
+class SparseClassifier(pl.LightningModule):
+    """Cross-entropy and accuracy around any network; a callback makes it sparse.
+
+    Batches are (image (B, C, H, W) float32, label (B,) int64). Logs ``train/loss``, ``val/loss``,
+    ``val/acc``, ``test/loss`` and ``test/acc``; accuracies are fractions over all samples and ranks.
+
+    Args:
+        network: maps images to logits (B, num_classes).
+        num_classes: number of labels, 2 or more.
+        optimizer: called with parameter groups; weight decay is switched off for biases and norms
+            (parameters of fewer than two dimensions).
+        scheduler: called with the optimizer; stepped after every optimizer step.
+        label_smoothing: in [0, 1).
+
+    Raises:
+        ValueError: ``num_classes`` is below 2 or ``label_smoothing`` outside [0, 1).
+
+    Example:
+        >>> from lightning_modules.networks import LeNet5
+        >>> module = SparseClassifier(LeNet5(), num_classes=10)
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        *,
+        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.05, momentum=0.9),
+        scheduler: LRSchedulerCallable | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes is {num_classes}; a classifier needs 2 or more")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {label_smoothing}; it lies in [0, 1)")
+        self.network = network
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.label_smoothing = label_smoothing
+        self.val_acc = MulticlassAccuracy(num_classes, average="micro")
+        self.test_acc = MulticlassAccuracy(num_classes, average="micro")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, num_classes)."""
+        logits: Tensor = self.network(image)
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        image, label = batch
+        loss = F.cross_entropy(self(image), label, label_smoothing=self.label_smoothing)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "val", self.val_acc)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "test", self.test_acc)
+
+    def _evaluate(self, batch: Batch, stage: str, accuracy: MulticlassAccuracy) -> None:
+        image, label = batch
+        logits = self(image)
+        accuracy.update(logits, label)
+        self.log(f"{stage}/loss", F.cross_entropy(logits, label), batch_size=len(label), sync_dist=True)
+        self.log(f"{stage}/acc", accuracy, batch_size=len(label), prog_bar=True)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities (B, num_classes)."""
+        return self.forward(batch[0]).softmax(dim=1)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        decayed = [p for p in self.parameters() if p.dim() > 1]
+        others = [p for p in self.parameters() if p.dim() <= 1]
+        optimizer = self.optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,26 @@
+import math
+
+import pytest
+import torch
+
+from callbacks.sparsity import GradientFlow, gradient_flow
+
+
+def test_norms_of_parts_and_of_the_whole() -> None:
+    gradients = {"w": torch.tensor([[3.0, 4.0], [0.0, 12.0]]), "b": torch.tensor([2.0])}
+    masks = {"w": torch.tensor([[True, True], [False, False]])}
+    flow = gradient_flow(gradients, masks)
+    assert flow["w"] == GradientFlow(13.0, 5.0, 12.0)
+    assert flow["b"] == GradientFlow(2.0, 2.0, 0.0)
+    assert flow[""].total == pytest.approx(math.sqrt(173))
+    assert flow[""].active == pytest.approx(math.sqrt(29))
+    assert flow[""].inactive == pytest.approx(12.0)
+
+
+def test_half_precision_does_not_overflow() -> None:
+    flow = gradient_flow({"w": torch.full((1000,), 300.0, dtype=torch.float16)}, {})
+    assert flow[""].total == pytest.approx(300 * math.sqrt(1000), rel=1e-3)
+
+
+def test_without_gradients_all_is_zero() -> None:
+    assert gradient_flow({}, {}) == {"": GradientFlow(0.0, 0.0, 0.0)}

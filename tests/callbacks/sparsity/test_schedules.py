@@ -1,0 +1,71 @@
+import math
+
+import pytest
+
+from callbacks.sparsity import Constant, Cosine, Cubic, InversePower, Linear, ProportionalToLR, Schedule, UpdateWindow
+
+VALUES: list[tuple[Schedule, float, float]] = [
+    (Constant(0.3), 0.0, 0.3),
+    (Constant(0.3), 1.0, 0.3),
+    (Cosine(0.3), 0.0, 0.3),
+    (Cosine(0.3), 0.5, 0.15),  # RigL: alpha / 2 half way
+    (Cosine(0.3), 1.0, 0.0),
+    (Linear(0.3), 0.25, 0.225),
+    (Linear(0.1, 0.5), 0.5, 0.3),
+    (InversePower(0.4, 1.0), 0.25, 0.3),
+    (InversePower(0.4), 0.5, 0.05),
+    (Cubic(0.0, 0.95), 0.0, 0.0),
+    (Cubic(0.0, 0.95), 0.5, 0.875 * 0.95),  # gradual pruning at its midpoint
+    (Cubic(0.0, 0.95), 1.0, 0.95),
+]
+
+
+@pytest.mark.parametrize(("schedule", "progress", "value"), VALUES)
+def test_golden_values(schedule: Schedule, progress: float, value: float) -> None:
+    assert schedule(progress) == pytest.approx(value, abs=1e-12)
+
+
+def test_proportional_to_the_learning_rate() -> None:
+    assert ProportionalToLR(0.3)(0.9, lr_ratio=0.5) == pytest.approx(0.15)
+
+
+def test_window_in_fractions_and_in_steps() -> None:
+    fractions, steps = UpdateWindow(100, start=0.2, stop=0.75), UpdateWindow(100, start=200, stop=750)
+    due = [step for step in range(1001) if fractions.due(step, 1000)]
+    assert due == [200, 300, 400, 500, 600, 700]
+    assert due == [step for step in range(1001) if steps.due(step, 1000)]
+    assert [step for step in range(1001) if UpdateWindow(250, stop=1.0).due(step, 1000)] == [250, 500, 750]
+
+
+def test_window_never_updates_before_the_first_step_and_stops_before_its_end() -> None:
+    window = UpdateWindow(100, stop=0.5)
+    assert not window.due(0, 1000)
+    assert window.due(400, 1000)
+    assert not window.due(500, 1000)
+
+
+def test_progress_ends_with_the_window() -> None:
+    window = UpdateWindow(100, stop=0.75)
+    assert window.progress(375, 1000) == 0.5
+    assert window.progress(900, 1000) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every": 0}, "every is 0"),
+        ({"start": -0.1}, "0 <= start"),
+        ({"stop": 0.0}, "0 < stop"),
+        ({"start": 0.8, "stop": 0.5}, "start 0.8 is not below its stop 0.5"),
+        ({"start": 500, "stop": 400}, "start 500 is not below its stop 400"),
+    ],
+)
+def test_impossible_windows_are_refused(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        UpdateWindow(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_fraction_of_an_endless_run_is_refused_and_steps_are_not() -> None:
+    with pytest.raises(ValueError, match="the Trainer has no end"):
+        UpdateWindow(100).due(100, math.inf)
+    assert UpdateWindow(100, stop=1000).due(100, math.inf)

@@ -1,0 +1,178 @@
+"""I1, I2, I3, I6 and I8 for every method, optimizer and step option."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from fits import OPTIMIZERS, TinyModule, fit
+from methods import METHODS, MOVING, Method
+from torch import Tensor
+
+from callbacks import MaskObserver, SparseTraining
+
+
+class Witness(MaskObserver):
+    """Checks what must hold after every optimizer step and at every update, and counts what it saw."""
+
+    def __init__(self, owner: SparseTraining) -> None:
+        self.owner, self.steps, self.updates = owner, 0, 0
+        self.changed: dict[str, Tensor] = {}
+        self.before: dict[str, Tensor] = {}
+        self.densest = 0.0
+
+    def on_dense_gradients(self, trainer, pl_module, optimizer, masks) -> None:
+        for name, mask in masks.items():
+            grad = pl_module.get_parameter(name).grad
+            self.densest = max(self.densest, (grad[~mask] != 0).float().mean().item())
+
+    def on_before_mask_update(self, trainer, pl_module, masks) -> None:
+        self.before = dict(masks)
+
+    def on_after_mask_update(self, trainer, pl_module, masks) -> None:
+        self.updates += 1
+        state = trainer.optimizers[0].state
+        for name, mask in masks.items():
+            weight, old = pl_module.get_parameter(name), self.before[name]
+            assert mask.sum() == old.sum(), "I2: the number of active weights changed"
+            assert (weight[mask & ~old] == 0).all(), "I2: grown weights start at 0"
+            assert (weight[~mask] == 0).all(), "I1: dropped weights are 0"
+            for tensor in state[weight].values():
+                if torch.is_tensor(tensor) and tensor.shape == weight.shape:
+                    assert (tensor[mask ^ old] == 0).all(), "I3: state of changed entries is cleared"
+                    assert (tensor[mask & old] != 0).any(), "I3: state of the others is kept"
+            self.changed[name] = self.changed.get(name, torch.zeros_like(mask)) | (mask ^ old)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.steps += 1
+        state = trainer.optimizers[0].state
+        for name, mask in self.owner.masks.items():
+            weight = pl_module.get_parameter(name)
+            assert (weight[~mask] == 0).all(), "I1: a masked weight is not 0"
+            for tensor in state[weight].values():
+                if torch.is_tensor(tensor) and tensor.shape == weight.shape:
+                    assert (tensor[~mask] == 0).all(), "masked entries gather no optimizer state"
+
+
+OPTIONS = {
+    "plain": {},
+    "accumulate-3": {"accumulate_grad_batches": 3, "max_steps": 12},
+    "clip-norm": {"gradient_clip_val": 0.1},
+    "clip-value": {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
+    "bf16-mixed": {"precision": "bf16-mixed"},
+}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_invariants_with_every_optimizer(method: Method, optimizer: str) -> None:
+    check(method, optimizer, {})
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("options", list(OPTIONS)[1:])
+def test_invariants_with_every_option(method: Method, options: str) -> None:
+    check(method, "sgd-momentum", OPTIONS[options])
+
+
+def check(method: Method, optimizer: str, options: dict) -> None:
+    owner = method.build(0.8)
+    witness = Witness(owner)
+    module = TinyModule(optimizer, scheduled=True)
+    trainer = fit(module, [owner, witness], **options)
+    assert owner.masks.sparsity == pytest.approx(0.8, abs=1 / owner.masks.size)
+    assert trainer.callback_metrics["sparsity/actual"] == trainer.callback_metrics["sparsity/target"]
+    assert witness.densest > 0.5, "observers see dense gradients"
+    assert trainer.gradient_clip_val == options.get("gradient_clip_val"), "clipping is on again"
+    steps = trainer.global_step
+    assert witness.updates == (len([s for s in range(1, steps) if s % 4 == 0]) if method.moves else 0)
+    assert any(c.any() for c in witness.changed.values()) == method.moves
+    assert module.losses[-1] < module.losses[0]
+    assert math.isfinite(module.losses[-1])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_step_at_an_update_is_replaced_only_when_promised(method: Method) -> None:
+    class Biases(pl.Callback):
+        def __init__(self) -> None:
+            self.moved: list[bool] = []
+            self.last: Tensor | None = None
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            bias = pl_module.network[6].bias.detach().clone()
+            self.moved.append(self.last is None or not torch.equal(bias, self.last))
+            self.last = bias
+
+    biases = Biases()
+    fit(TinyModule(), [method.build(), biases], max_steps=12)
+    still = [step for step, moved in enumerate(biases.moved) if not moved]
+    assert still == ([4, 8] if method.replaces_step else [])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_two_runs_are_equal_and_another_seed_is_not(method: Method) -> None:
+    owners = [method.build(seed=seed) for seed in (0, 0, 1)]
+    modules = [TinyModule() for _ in owners]
+    for owner, module in zip(owners, modules, strict=True):
+        fit(module, [owner], max_steps=10)
+    assert owners[0].masks.digest() == owners[1].masks.digest() != owners[2].masks.digest()
+    assert modules[0].losses == modules[1].losses
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("method", MOVING, ids=str)
+def test_gradients_that_are_not_finite_put_an_update_off(method: Method, bad: float) -> None:
+    class Spoil(TinyModule):
+        """Spoils one gradient at step 4, when an update is due, and mends it before the optimizer sees it."""
+
+        def on_after_backward(self) -> None:
+            if self.global_step in (4, 5):
+                self.network[4].weight.grad[0, 0] = bad
+
+        def on_before_optimizer_step(self, optimizer) -> None:
+            if self.global_step in (4, 5):
+                self.zero_grad()
+
+    class Updates(MaskObserver):
+        def __init__(self) -> None:
+            self.at: list[int] = []
+
+        def on_after_mask_update(self, trainer, pl_module, masks) -> None:
+            self.at.append(trainer.global_step)
+
+    updates = Updates()
+    trainer = fit(Spoil(), [method.build(), updates], max_steps=12)
+    assert updates.at == [6, 8]
+    assert trainer.callback_metrics["sparsity/deferred"] == 2
+
+
+def test_weights_changed_behind_the_back_are_reported_with_both_numbers() -> None:
+    class Meddle(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            if trainer.global_step == 7:
+                torch.nn.init.ones_(pl_module.network[4].weight)
+
+    with pytest.raises(
+        RuntimeError, match=r"weights outside the masks are not 0 at step \d+ .sparsity 0\.\d+ instead of 0\.79"
+    ):
+        fit(TinyModule(), [SparseTraining(0.8), Meddle()], log_every_n_steps=1)
+
+
+def test_explored_never_falls_and_churn_is_a_share() -> None:
+    class Curve(MaskObserver):
+        def __init__(self) -> None:
+            self.explored: list[float] = []
+            self.churn: list[float] = []
+
+        def on_train_batch_end(self, trainer, *_: object) -> None:
+            if "sparsity/explored" in trainer.callback_metrics:
+                self.explored.append(trainer.callback_metrics["sparsity/explored"].item())
+                self.churn.append(trainer.callback_metrics["sparsity/churn"].item())
+
+    curve, method = Curve(), next(m for m in METHODS if m.name == "set")
+    fit(TinyModule(), [method.build(0.8), curve])
+    assert curve.explored == sorted(curve.explored)
+    assert 0.2 < curve.explored[0] < curve.explored[-1] <= 1
+    assert all(0 < churn <= 0.5 for churn in curve.churn)

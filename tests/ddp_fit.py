@@ -1,0 +1,72 @@
+"""Run under torchrun: fits on several ranks and saves what each rank saw.
+
+torchrun --nproc_per_node 2 tests/ddp_fit.py OUT SCENARIO
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from fits import TinyModule, data, trainer
+from methods import METHODS
+from torch.utils.data import DataLoader, DistributedSampler
+
+from callbacks import GradientFlowMonitor, RigL, SparseTraining
+from callbacks.sparsity import UpdateWindow
+
+RANK = int(os.environ.get("RANK", 0))
+WORLD = int(os.environ.get("WORLD_SIZE", 1))
+STEPS = 10
+
+
+class PlainModule(TinyModule):
+    """Without batch norm, whose statistics would differ between one process and two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network[1] = torch.nn.Identity()
+
+
+def fit_method(name: str) -> dict[str, object]:
+    """The same global batch of 32 whatever the number of ranks."""
+    owner = next(m for m in METHODS if m.name == name).build(0.8)
+    module = PlainModule()
+    fit_on_all_ranks(module, [GradientFlowMonitor(every_n_steps=1), owner])
+    weights = {name: p.detach().clone() for name, p in module.named_parameters()}
+    return {"digest": owner.masks.digest(), "masks": dict(owner.masks), "weights": weights}
+
+
+def fit_on_all_ranks(module: pl.LightningModule, callbacks: list[pl.Callback]) -> None:
+    strategy = "ddp" if WORLD > 1 else "auto"
+    fitted = trainer(callbacks, devices=WORLD, strategy=strategy, max_steps=STEPS)
+    # dealt out in turn, so that a global batch holds the same samples; Lightning's own sampler would shuffle
+    order = DistributedSampler(data(128), num_replicas=WORLD, rank=RANK, shuffle=False)
+    fitted.fit(module, DataLoader(data(128), batch_size=32 // WORLD, sampler=order))
+
+
+class Drift(pl.Callback):
+    """Changes the gradients of rank 1 alone, as a broken hook would."""
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        if RANK == 1:
+            pl_module.network[4].weight.grad.copy_(torch.randn(24, 288))
+
+
+def main(out: Path, scenario: str) -> None:
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    if scenario == "methods":
+        torch.save({m.name: fit_method(m.name) for m in METHODS}, out / f"world{WORLD}-rank{RANK}.pt")
+    elif scenario == "seeds":
+        fit_on_all_ranks(PlainModule(), [SparseTraining(0.8, seed=RANK)])
+    elif scenario == "drift":
+        fit_on_all_ranks(PlainModule(), [Drift(), RigL(0.8, window=UpdateWindow(2, stop=1.0))])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
