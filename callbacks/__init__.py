@@ -1,8 +1,8 @@
 """Sparse training and its monitors as callbacks for any LightningModule."""
 
+from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .gradient_flow import GradientFlowMonitor
-from .masks_from import read_masks
 from .observer import MaskObserver
 from .sparse_training import SparseTraining
 

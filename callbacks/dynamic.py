@@ -127,7 +127,7 @@ class DynamicSparseTraining(SparseTraining):
                 continue
             weight = weights[name].detach()
             generator = generator_for(self.seed, step, layer)
-            n = math.floor(int(mask.sum()) * fraction)
+            n = math.floor(int(mask.count_nonzero()) * fraction)
             changed[name] = drop_and_grow(
                 mask, self.drop(weight, grad, generator), self.grow(weight, grad, generator), n
             )
@@ -137,7 +137,7 @@ class DynamicSparseTraining(SparseTraining):
         ever = 0
         for name, mask in self.masks.items():
             self._explored[name] |= pack(mask)
-            ever += int(unpack(self._explored[name], mask.shape).sum())
+            ever += int(unpack(self._explored[name], mask.shape).count_nonzero())
         log_metrics(trainer, {"sparsity/explored": ever / self.masks.size})
 
     def _state(self) -> dict[str, Any]:
@@ -192,7 +192,8 @@ class RigL(DynamicSparseTraining):
 
 def _finite(weights: Mapping[str, nn.Parameter]) -> bool:
     """Whether all weights and gradients are finite numbers."""
-    return all(bool(torch.isfinite(t).all()) for w in weights.values() for t in (w.detach(), w.grad) if t is not None)
+    tensors = (t.detach() for w in weights.values() for t in (w, w.grad) if t is not None)
+    return all(bool(t.abs().max().isfinite()) for t in tensors)  # max passes NaN on
 
 
 def _lr_ratio(optimizer: Optimizer) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from .compatibility import check_equal_masks, check_optimizers, check_single_owner, check_strategy
-from .masks_from import STATE_KEY, read_masks
+from .checkpoint import STATE_KEY, VERSION, check_fit, check_writer, no_masks, read_masks
+from .compatibility import ENTRYWISE, check_equal_masks, check_optimizers, check_single_owner, check_strategy
 from .observer import MaskObserver, callbacks_of, log_metrics
 from .sparsity import (
     ERK,
@@ -109,7 +110,7 @@ class SparseTraining(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         check_optimizers(trainer.optimizers, type(self).__name__)
         if trainer.ckpt_path and self._checkpoint is None:
-            raise ValueError(_no_masks(trainer.ckpt_path))
+            raise ValueError(no_masks(trainer.ckpt_path))
         selected, self._target = self._plan(pl_module)
         self._weights = {name: weight.parameter for name, weight in selected.items()}
         if self._checkpoint is not None:
@@ -142,7 +143,7 @@ class SparseTraining(pl.Callback):
         """Fresh masks and initial values."""
         if self.masks_from is not None:
             masks = read_masks(self.masks_from)
-            self._check_fit(masks, f"masks_from {str(self.masks_from)!r}")
+            check_fit(masks, self._weights, f"masks_from {str(self.masks_from)!r}")
         else:
             shapes = {name: weight.shape for name, weight in self._weights.items()}
             masks = Masks.random(shapes, self._target, seed=self.seed)
@@ -162,17 +163,19 @@ class SparseTraining(pl.Callback):
         return masks.to({name: weight.device for name, weight in self._weights.items()})
 
     def _attach(self, optimizers: Sequence[Optimizer]) -> None:
-        """Sort the weights by optimizer, and keep masked weights at 0 whatever an optimizer does."""
+        """Sort the weights by optimizer, and keep masked weights at 0 whatever the optimizer does."""
         self._weights_of = []
         for optimizer in optimizers:
             members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
             weights = {name: weight for name, weight in self._weights.items() if id(weight) in members}
             self._weights_of.append(weights)
 
-            def reapply(*_: object, weights: dict[str, nn.Parameter] = weights) -> None:
-                self.masks.apply_to_weights(weights)
+            if type(optimizer) not in ENTRYWISE:
+                reapply = functools.partial(self._reapply, weights)
+                self._handles.append(optimizer.register_step_post_hook(reapply))
 
-            self._handles.append(optimizer.register_step_post_hook(reapply))
+    def _reapply(self, weights: Mapping[str, nn.Parameter], *_: object) -> None:
+        self.masks.apply_to_weights(weights)
 
     # --- every optimizer step -------------------------------------------------------------------
 
@@ -208,10 +211,10 @@ class SparseTraining(pl.Callback):
         with torch.no_grad():
             for name, mask in changed.items():
                 entries = mask ^ self.masks[name]
-                flipped += int(entries.sum())
+                flipped += int(entries.count_nonzero())
                 self._weights[name].masked_fill_(entries, 0)
                 clear_state(optimizer, self._weights[name], entries)
-        active = sum(int(mask.sum()) for mask in changed.values())
+        active = sum(int(mask.count_nonzero()) for mask in changed.values())
         self.masks = self.masks.replace(changed)
         check_equal_masks(trainer, self.masks)
         for observer in observers:
@@ -240,7 +243,7 @@ class SparseTraining(pl.Callback):
 
     def _leaks(self, masks: Masks) -> int:
         """Number of weights outside the masks that are not 0."""
-        return int(sum(((self._weights[name] != 0) & ~mask).sum() for name, mask in masks.items()))
+        return int(sum(((self._weights[name] != 0) & ~mask).count_nonzero() for name, mask in masks.items()))
 
     def _check_counts(self, what: str) -> None:
         for name, count in self.masks.counts.items():
@@ -264,47 +267,22 @@ class SparseTraining(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if STATE_KEY not in checkpoint.get("callbacks", {}):
-            raise ValueError(_no_masks(trainer.ckpt_path))
+            raise ValueError(no_masks(trainer.ckpt_path))
         self._checkpoint = checkpoint["callbacks"][STATE_KEY]
 
     def _state(self) -> dict[str, Any]:
         """Tensors and plain values only."""
-        return {"version": 1, "seed": self.seed, "steps": list(self._steps), "masks": self.masks.state_dict()}
+        return {"version": VERSION, "seed": self.seed, "steps": list(self._steps), "masks": self.masks.state_dict()}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
-        if state["version"] != 1 or state["seed"] != self.seed:
-            raise ValueError(
-                f"the checkpoint's masks have version {state['version']} and seed {state['seed']}, but "
-                f"{type(self).__name__} reads version 1 and has seed {self.seed}: resume with what wrote them"
-            )
+        check_writer(state, self.seed)
         masks = Masks.from_state_dict(state["masks"])
-        self._check_fit(masks, "the checkpoint")
+        check_fit(masks, self._weights, "the checkpoint")
         self.masks = self._on_device(masks)
         self._steps = list(state["steps"])
-
-    def _check_fit(self, masks: Masks, source: str) -> None:
-        theirs = {name: tuple(mask.shape) for name, mask in masks.items()}
-        ours = {name: tuple(weight.shape) for name, weight in self._weights.items()}
-        if theirs != ours:
-            differing = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
-            detail = "; ".join(
-                f"{name!r}: {theirs.get(name, 'no mask')} there, {ours.get(name, 'not selected')} here"
-                for name in differing[:4]
-            )
-            raise ValueError(
-                f"the masks of {source} do not fit the selected weights ({detail}): use the network and the "
-                "include/exclude patterns they were made with"
-            )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles, self._weights, self._weights_of = [], {}, []
         self._checkpoint = None
-
-
-def _no_masks(path: object) -> str:
-    return (
-        f"the checkpoint {str(path)!r} holds no masks, so a sparse run cannot go on from it. To start a sparse run "
-        "from its weights, load them into the module and fit without ckpt_path, with initialization=Dense()"
-    )

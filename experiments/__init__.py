@@ -1,6 +1,8 @@
 """Runs, benches and results; not installed. The only home of W&B."""
 
+import os
 import warnings
 
-# raised inside Lightning for every batch structure it walks; nothing a user can do about it
+# both are raised by what Lightning does inside; nothing a user can do about them
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import pytorch_lightning as pl
@@ -17,7 +18,7 @@ import lightning_modules
 import lightning_modules.networks
 
 from .table import sparsity_table
-from .tracking import set_wandb_mode
+from .tracking import finish_wandb, set_wandb_mode
 
 __all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
 
@@ -41,11 +42,17 @@ def main(args: Sequence[str] | None = None) -> SparseCLI:
         >>> cli = main(["fit", "--config", "experiments/configs/mnist/lenet5_rigl.yaml"])  # doctest: +SKIP
     """
     set_wandb_mode()
-    return SparseCLI(
-        pl.LightningModule,
-        pl.LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_kwargs={"overwrite": True},
-        args=list(args) if args is not None else None,
-    )
+    try:
+        with warnings.catch_warnings():
+            # Lightning warns whenever args are given by a program that has a command line of its own
+            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+            return SparseCLI(
+                pl.LightningModule,
+                pl.LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_kwargs={"overwrite": True},
+                args=list(args) if args is not None else None,
+            )
+    finally:
+        finish_wandb()

@@ -17,7 +17,9 @@ def provenance() -> dict[str, str]:
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", ":!results"], capture_output=True, text=True, check=True
+        )
         revision = commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
     except (FileNotFoundError, subprocess.CalledProcessError):
         revision = "unknown"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -26,7 +27,7 @@ from lightning_modules.networks import LeNet5
 from .figures import plot_gradient_flow
 from .provenance import append_row
 from .table import sparsity_table
-from .tracking import set_wandb_mode
+from .tracking import finish_wandb, set_wandb_mode
 
 FOLDER = Path("runs/quickstart")
 COLUMNS = ["arm", "init", "method", "sparsity", "seed", "steps", "grad_norm_at_100", "test_acc"]
@@ -47,8 +48,17 @@ ARMS = [
 ]
 
 
-def train(arm: Arm, steps: int = STEPS, folder: Path = FOLDER, root: str = "data/mnist") -> dict[str, object]:
-    """One run; returns its row of results.csv."""
+def train(
+    arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any
+) -> tuple[dict[str, object], dict[int, float]]:
+    """One run; returns its row of results.csv and its gradient norms.
+
+    Args:
+        arm: what to train.
+        steps: optimizer steps.
+        folder: where to write.
+        data: arguments of MNISTDataModule.
+    """
     pl.seed_everything(SEED, verbose=False)
     module = SparseClassifier(
         LeNet5(),
@@ -57,9 +67,9 @@ def train(arm: Arm, steps: int = STEPS, folder: Path = FOLDER, root: str = "data
         scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
     )
     sparse = arm.method(sparsity=SPARSITY, initialization=arm.initialization, seed=SEED)
-    log = CSVLogger(folder, name=arm.name, version="")
+    log = CSVLogger(folder, name=arm.name)
     wandb = WandbLogger(
-        project="sparse-lightning", group="quickstart", name=arm.name, save_dir=str(folder), settings={"quiet": True}
+        project="sparse-lightning", group="quickstart", name=arm.name, save_dir=folder, settings={"quiet": True}
     )
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -70,23 +80,23 @@ def train(arm: Arm, steps: int = STEPS, folder: Path = FOLDER, root: str = "data
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    data = MNISTDataModule(root, seed=SEED)
-    trainer.fit(module, data)
-    score = trainer.test(module, data, verbose=False)[0]
-    wandb.experiment.finish()
-    if arm.name == ARMS[-1].name:
-        Console().print(sparsity_table(sparse.masks))
-    norms = gradient_norms(folder / arm.name)
-    return {
+    mnist = MNISTDataModule(seed=SEED, **data)
+    trainer.fit(module, mnist)
+    score = trainer.test(module, mnist, verbose=False)[0]
+    finish_wandb()
+    norms = gradient_norms(Path(log.log_dir))
+    row = {
         "arm": arm.name,
         "init": type(arm.initialization).__name__,
         "method": arm.method.__name__,
         "sparsity": f"{sparse.masks.sparsity:.4f}",
         "seed": SEED,
         "steps": trainer.global_step,
-        "grad_norm_at_100": f"{norms[100]:.4f}" if 100 in norms else "",
+        "grad_norm_at_100": f"{norms[100]:.4f}",
         "test_acc": f"{score['test/acc']:.4f}",
     }
+    Console().print(sparsity_table(sparse.masks))
+    return row, norms
 
 
 def gradient_norms(run: Path) -> dict[int, float]:
@@ -101,16 +111,16 @@ def main() -> None:
     console.print(f"W&B is {set_wandb_mode()}; everything is written to {FOLDER}/")
     results = FOLDER / "results.csv"
     results.unlink(missing_ok=True)
+    curves = {}
     table = Table(title=f"LeNet-5 on MNIST at {SPARSITY:.0%} sparsity, {STEPS} steps")
     shown = ["arm", "method", "init", "grad_norm_at_100", "test_acc"]
     for column in shown:
         table.add_column(column)
     for arm in ARMS:
         console.rule(f"{arm.name}: {arm.method.__name__}, {arm.initialization}")
-        row = train(arm)
+        row, curves[arm.name] = train(arm)
         append_row(results, row, COLUMNS)
         table.add_row(*(str(row[column]) for column in shown))
-    curves = {arm.name: gradient_norms(FOLDER / arm.name) for arm in ARMS}
     plot_gradient_flow(curves, FOLDER / "gradient_flow.png")
     console.print(table)
     console.print(f"results: {results}\npicture: {FOLDER / 'gradient_flow.png'}")

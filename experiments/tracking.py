@@ -7,6 +7,8 @@ import os
 import socket
 from urllib.parse import urlparse
 
+import wandb
+
 DEFAULT_SERVER = "https://api.wandb.ai"
 
 
@@ -20,6 +22,12 @@ def set_wandb_mode(timeout: float = 3.0) -> str:
     host, port = server.hostname or "", server.port or (443 if server.scheme == "https" else 80)
     online = _has_account(host) and _answers(host, port, timeout)
     return os.environ.setdefault("WANDB_MODE", "online" if online else "offline")
+
+
+def finish_wandb() -> None:
+    """End this process's W&B run, if there is one, so that the next WandbLogger starts its own."""
+    if wandb.run is not None:
+        wandb.finish()
 
 
 def _has_account(host: str) -> bool:

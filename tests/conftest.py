@@ -2,6 +2,7 @@ import os
 import warnings
 
 os.environ["WANDB_MODE"] = "disabled"
+os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
@@ -24,5 +25,8 @@ def known_warnings() -> None:
         ".*does not have many workers.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*smaller than the logging interval.*",
+        ".*but have no `val_dataloader`.*",
+        ".*across ranks is zero.*",
+        ".*LightningCLI's args parameter.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .masks import zero_inactive
+
 
 @dataclass(frozen=True)
 class GradientFlow:
@@ -44,14 +46,15 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
     squares = []
     for name, gradient in gradients.items():
         gradient = gradient.detach().float()
+        active = gradient
         if name in masks:
-            active, inactive = gradient[masks[name]], gradient[~masks[name]]
-        else:
-            active, inactive = gradient, gradient.new_zeros(())
-        squares.append(torch.stack([torch.linalg.vector_norm(active), torch.linalg.vector_norm(inactive)]) ** 2)
+            active = gradient.clone()
+            zero_inactive(active, masks[name])
+        norms = [torch.linalg.vector_norm(part) for part in (active, gradient - active)]
+        squares.append(torch.stack(norms).double() ** 2)
     if not squares:
         return {"": GradientFlow(0.0, 0.0, 0.0)}
-    table = torch.stack([*squares, torch.stack(squares).sum(0)]).double().cpu()  # one transfer
+    table = torch.stack([*squares, torch.stack(squares).sum(0)]).cpu()  # one transfer
     return {
         name: GradientFlow(float(row.sum().sqrt()), *map(float, row.sqrt()))
         for name, row in zip([*gradients, ""], table, strict=True)

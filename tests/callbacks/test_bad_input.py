@@ -212,3 +212,9 @@ def test_masks_from_another_network(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, [RigL()])
     with pytest.raises(ValueError, match=r"masks_from .* do not fit .*\(24, 288\) there, \(25, 288\) here"):
         fit(Other(), [SparseTraining(masks_from=path)])
+
+
+def test_resuming_with_another_seed(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, [RigL(0.8, seed=1)])
+    with pytest.raises(ValueError, match="version 1 and seed 1, but this run reads version 1 and has seed 2"):
+        resume(path, [RigL(0.8, seed=2)])

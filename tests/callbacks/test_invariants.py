@@ -8,10 +8,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from fits import OPTIMIZERS, TinyModule, fit
-from methods import METHODS, MOVING, Method
+from methods import METHODS, MOVING, WINDOW, Method
 from torch import Tensor
 
-from callbacks import MaskObserver, SparseTraining
+from callbacks import MaskObserver, RigL, SparseTraining
+from callbacks.compatibility import ENTRYWISE
+from callbacks.sparsity import Cosine
 
 
 class Witness(MaskObserver):
@@ -75,6 +77,50 @@ def test_invariants_with_every_optimizer(method: Method, optimizer: str) -> None
 @pytest.mark.parametrize("options", list(OPTIONS)[1:])
 def test_invariants_with_every_option(method: Method, options: str) -> None:
     check(method, "sgd-momentum", OPTIONS[options])
+
+
+class Zeros(pl.Callback):
+    """Checks I1 after every step."""
+
+    def __init__(self, owner: SparseTraining) -> None:
+        self.owner = owner
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        for name, mask in self.owner.masks.items():
+            assert (pl_module.get_parameter(name)[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("cls", ENTRYWISE)
+def test_entrywise_optimizers_leave_masked_weights_at_zero_by_themselves(cls: type[torch.optim.Optimizer]) -> None:
+    class Module(TinyModule):
+        def configure_optimizers(self):
+            return cls(self.parameters(), lr=0.01, weight_decay=0.01)
+
+    owner = RigL(0.8, window=WINDOW, drop_fraction=Cosine(0.5))
+    fit(Module(), [owner, Zeros(owner)])
+
+
+class Mixing(torch.optim.SGD):
+    """Moves every entry of a matrix by the mean gradient of its row, as second-order methods may."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter -= 0.01 * parameter.grad.mean(-1, keepdim=True)
+        return loss
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_optimizers_that_mix_entries_are_corrected(method: Method) -> None:
+    class Module(TinyModule):
+        def configure_optimizers(self):
+            return Mixing(self.parameters(), lr=0.01)
+
+    owner = method.build(0.8)
+    fit(Module(), [owner, Zeros(owner)])
 
 
 def check(method: Method, optimizer: str, options: dict) -> None:

@@ -87,3 +87,15 @@ def test_scores() -> None:
     one = Random()(weight, grad, generator_for(0, 1, 2))
     assert torch.equal(one, Random()(weight, grad, generator_for(0, 1, 2)))
     assert ((one >= 0) & (one < 1)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["signed", "heavy-tailed", "ties"])
+def test_large_layers_agree_with_the_slow_reference(dtype: torch.dtype, kind: str) -> None:
+    generator = generator_for(1)
+    score = torch.randn(2**17, generator=generator, dtype=torch.float64)
+    score = {"signed": score, "heavy-tailed": score**9 * 1e-12, "ties": score.round()}[kind].to(dtype)
+    among = torch.rand(2**17, generator=generator) < 0.7
+    for k in (1, 1000, 60_000):
+        expected = reference_top_k(score.double().numpy(), k, among.numpy())
+        assert np.array_equal(top_k(score, k, among).numpy(), expected)

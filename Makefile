@@ -1,0 +1,31 @@
+# Everything runs from a virtual environment in .venv that is made on first use. PYTHON=python3.12 chooses another Python.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test check bench results
+
+# three short LeNet-5 runs on MNIST: about two minutes on two cores
+quickstart: .venv/.installed
+	$(BIN)/python -m experiments.quickstart
+
+test: .venv/.installed
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+check: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# ratios against the same Trainer without callbacks: about a quarter of an hour on a quiet machine
+bench: .venv/.installed
+	$(BIN)/python -m experiments.bench
+
+# rewrite the tables of README.md from experiments/results
+results: .venv/.installed
+	$(BIN)/python -m experiments.tables
+
+.venv/.installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@

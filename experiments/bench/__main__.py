@@ -1,0 +1,5 @@
+"""python -m experiments.bench."""
+
+from .overhead import main
+
+main()

@@ -1,0 +1,85 @@
+"""Every YAML runs, as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import write_mnist
+
+from callbacks import SparseTraining
+from callbacks.observer import callbacks_of
+from experiments.cli import main
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "experiments" / "configs").rglob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mnist")
+    write_mnist(root, train=300, test=64)
+    return root
+
+
+def run(command: str, config: Path, root: Path, *more: str):
+    return main(
+        [command, f"--config={config}", f"--data.init_args.root={root}", "--data.init_args.verify=false", *more]
+    )
+
+
+def test_there_is_a_configuration_for_every_method_and_network() -> None:
+    names = {config.stem for config in CONFIGS}
+    assert {f"{net}_{method}" for net in ("lenet5", "lenet300100") for method in ("static", "set", "rigl")} <= names
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_runs(
+    config: Path, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli = run("fit", config, mnist, "--trainer.fast_dev_run=true")
+    [owner] = [callback for callback in callbacks_of(cli.trainer) if isinstance(callback, SparseTraining)]
+    assert owner.masks.sparsity == pytest.approx(owner.sparsity, abs=1e-3)
+    assert "test/acc" in cli.trainer.callback_metrics
+    printed = capsys.readouterr().out
+    assert "Sparse weights" in printed
+    assert "network.fc1.weight" in printed
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the test run gets a version of its own
+def test_arguments_override_the_file_and_a_run_leaves_its_results(
+    mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = ROOT / "experiments/configs/mnist/lenet5_rigl.yaml"
+    short = ["--trainer.max_steps=8", "--data.init_args.batch_size=32", "--trainer.callbacks.window.every=3"]
+    cli = run("fit", config, mnist, *short, "--trainer.callbacks.sparsity=0.8", "--seed_everything=7")
+    owner = next(callback for callback in callbacks_of(cli.trainer) if isinstance(callback, SparseTraining))
+    assert owner.masks.sparsity == pytest.approx(0.8, abs=1e-3)
+    [metrics] = tmp_path.glob("runs/lenet5_rigl/version_*/metrics.csv")
+    header = set(metrics.read_text().splitlines()[0].split(","))
+    assert {"grad_flow/active", "sparsity/actual", "sparsity/churn", "test/acc"} <= header
+    [saved] = tmp_path.glob("runs/**/config.yaml")
+    assert "class_path: callbacks.RigL" in saved.read_text()
+    [checkpoint] = tmp_path.glob("runs/**/*.ckpt")
+    assert "SparseTraining" in torch.load(checkpoint, weights_only=True)["callbacks"]
+    tested = run("test", config, mnist, f"--ckpt_path={checkpoint}")
+    assert tested.trainer.callback_metrics["test/acc"] == cli.trainer.callback_metrics["test/acc"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--trainer.callbacks.sparsity=1.5", "sparsity is 1.5"),
+        ("--trainer.callbacks.sparsty=0.5", "sparsty"),
+        ("--data.init_args.batch_size=0", "batch_size"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    argument: str, message: str, mnist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((SystemExit, ValueError)) as caught:
+        run("fit", CONFIGS[0], mnist, "--trainer.fast_dev_run=true", argument)
+    assert message in capsys.readouterr().err + str(caught.value)

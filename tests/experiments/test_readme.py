@@ -1,0 +1,50 @@
+"""What the README says, works and is true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.tables import mnist_table, readme_with
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_there_is_code() -> None:
+    assert len(BLOCKS) == 2
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
+def test_code_runs_for_a_user(block: str, tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(block)
+    done = subprocess.run(
+        [sys.executable, "user.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for promised in re.findall(r"print\(.*\)  # (.*)", block):
+        assert promised in done.stdout
+
+
+def test_adding_a_method_to_a_module_takes_few_lines() -> None:
+    lines = [line for line in BLOCKS[0].splitlines() if "rigl" in line.lower() or "GradientFlowMonitor" in line]
+    assert len(lines) <= 5
+
+
+def test_commands_name_what_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    for command in re.findall(r"^make (\S+)$", README, flags=re.MULTILINE):
+        assert command in targets
+    for line in re.findall(r"^\.venv/bin/python -m experiments .*$", README, flags=re.MULTILINE):
+        words = shlex.split(line)
+        assert (ROOT / words[words.index("--config") + 1]).is_file()
+
+
+def test_the_table_is_generated_from_the_committed_rows() -> None:
+    assert readme_with(mnist_table()) == README, "run `make results`"

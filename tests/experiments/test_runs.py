@@ -1,0 +1,80 @@
+"""The quickstart, the reproduction of results, the bench: small."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+from fakes import write_mnist
+
+from experiments import quickstart, reproduce
+from experiments.bench import overhead
+from experiments.provenance import append_row, provenance
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    write_mnist(tmp_path / "data" / "mnist", train=2000, test=64)
+    return tmp_path / "data" / "mnist"
+
+
+def test_quickstart_writes_its_table_and_picture(
+    mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = quickstart.train
+    monkeypatch.setattr(quickstart, "train", lambda arm: whole(arm, steps=120, verify=False, val_size=0))
+    quickstart.main()
+    with (tmp_path / "runs/quickstart/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["arm", "init", "method", "sparsity", "seed", "steps", "grad_norm_at_100", "test_acc"]
+    assert [row["arm"] for row in rows] == ["scratch", "scratch+", "rigl+"]
+    assert all(row["sparsity"] == "0.9500" and row["steps"] == "120" for row in rows)
+    assert float(rows[1]["grad_norm_at_100"]) > 0
+    assert (tmp_path / "runs/quickstart/gradient_flow.png").stat().st_size > 10_000
+    assert "Sparse weights" in capsys.readouterr().out
+
+
+def test_reproduce_appends_a_row_and_skips_what_is_done(
+    mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "experiments/configs/mnist/lenet5_set.yaml").read_text()
+    config = tmp_path / "short_set.yaml"
+    config.write_text(text.replace("11719", "12").replace("val_size: 0", "val_size: 0, verify: false"))
+    for _ in range(2):
+        reproduce.reproduce([config], [3, 4], tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["config"], row["seed"], row["steps"]) for row in rows] == [
+        ("short_set", "3", "12"),
+        ("short_set", "4", "12"),
+    ]
+    assert all(row["data"] == "MNIST" and row["commit"] and "torch" in row["versions"] for row in rows)
+    assert "seed 4: already in" in capsys.readouterr().out
+
+
+def test_rows_of_other_columns_are_not_mixed(tmp_path: Path) -> None:
+    append_row(tmp_path / "rows.csv", {"a": 1}, ["a"])
+    with pytest.raises(ValueError, match=r"rows.csv has the columns \['a'\], not \['a', 'b'\]"):
+        append_row(tmp_path / "rows.csv", {"a": 1, "b": 2}, ["a", "b"])
+
+
+def test_provenance_names_commit_versions_and_machine() -> None:
+    assert set(provenance()) == {"commit", "versions", "machine"}
+
+
+def test_the_bench_measures_every_arm() -> None:
+    case = dataclasses.replace(overhead.CASES[0], batch_size=8, steps=5, rounds=1)
+    measured = overhead.measure(case)
+    assert list(measured) == list(overhead.ARMS)
+    assert measured["no callbacks"][1] == 1.0
+    assert all(seconds > 0 for seconds, _ in measured.values())
+
+
+def test_masks_take_a_byte_a_weight() -> None:
+    assert overhead.mask_bytes_per_weight() == 1.0
