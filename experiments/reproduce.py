@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jsonargparse
-
 from .cli import main as run
 from .provenance import append_row, provenance
 
+RESULTS = Path("experiments/results/mnist.csv")
 COLUMNS = ["config", "data", "seed", "steps", "test_acc", "minutes", "commit", "versions", "machine"]
 
 
-def reproduce(configs: list[Path], seeds: list[int], results: Path = Path("experiments/results/mnist.csv")) -> None:
+def reproduce(configs: list[Path], seeds: list[int], results: Path) -> None:
     """Fit and test every configuration with every seed and append one row each; finished ones are skipped.
 
     Args:
@@ -52,7 +52,12 @@ def _with_seed(seed: int) -> list[str]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    jsonargparse.auto_cli(reproduce, args=list(args) if args is not None else None)
+    parser = argparse.ArgumentParser(prog="python -m experiments.reproduce", description=__doc__)
+    parser.add_argument("configs", nargs="+", type=Path, help="YAML files")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run of each file for each seed")
+    parser.add_argument("--results", type=Path, default=RESULTS, help=f"CSV file, default {RESULTS}")
+    chosen = parser.parse_args(args)
+    reproduce(chosen.configs, chosen.seeds, chosen.results)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def test_reproduce_appends_a_row_and_skips_what_is_done(
     config = tmp_path / "short_set.yaml"
     config.write_text(text.replace("11719", "12").replace("val_size: 0", "val_size: 0, verify: false"))
     for _ in range(2):
-        reproduce.reproduce([config], [3, 4], tmp_path / "rows.csv")
+        reproduce.main([str(config), "--seeds", "3", "4", "--results", str(tmp_path / "rows.csv")])
     with (tmp_path / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["config"], row["seed"], row["steps"]) for row in rows] == [
