@@ -68,8 +68,8 @@ class SparseTraining(pl.Callback):
         *,
         distribution: Distribution = ERK(),
         initialization: Initialization = UnitScaled(),
-        include: Sequence[str] = ("*",),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = "*",
+        exclude: str | Sequence[str] = (),
         masks_from: str | Path | None = None,
         seed: int = 0,
     ) -> None:
@@ -78,8 +78,8 @@ class SparseTraining(pl.Callback):
         self.sparsity = sparsity
         self.distribution = distribution
         self.initialization = initialization
-        self.include = tuple(include)
-        self.exclude = tuple(exclude)
+        self.include = include
+        self.exclude = exclude
         self.masks_from = masks_from
         self.seed = seed
         self.masks = Masks({})

@@ -36,7 +36,9 @@ class SparseWeight:
         return tensor.reshape(self.groups, tensor.shape[0] // self.groups, tensor.shape[1], -1)
 
 
-def select(module: nn.Module, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()) -> dict[str, SparseWeight]:
+def select(
+    module: nn.Module, include: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()
+) -> dict[str, SparseWeight]:
     """The parameters to make sparse, by name, in the order of ``module.named_parameters()``.
 
     A pattern is a shell-style glob on the parameter's name (``"network.fc*"``) or on the class of the
@@ -53,6 +55,8 @@ def select(module: nn.Module, include: Sequence[str] = ("*",), exclude: Sequence
         >>> list(select(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2)), exclude=["2.*"]))
         ['0.weight']
     """
+    include = [include] if isinstance(include, str) else include
+    exclude = [exclude] if isinstance(exclude, str) else exclude
     owned = list(_owned_parameters(module))
     for argument, patterns in (("include", include), ("exclude", exclude)):
         for pattern in patterns:

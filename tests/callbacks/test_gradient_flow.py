@@ -7,32 +7,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from fits import TinyModule, data, fit, loader, trainer
-from pytorch_lightning.loggers import CSVLogger, Logger
+from logs import Memory
+from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from callbacks import SET, GradientFlowMonitor, RigL, SparseTraining
 from callbacks.sparsity import Cosine, UpdateWindow
 
 WINDOW = UpdateWindow(4, stop=1.0)
-
-
-class Memory(Logger):
-    """Keeps what is logged: step -> values."""
-
-    name, version = "memory", 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: dict[int, dict[str, float]] = {}
-
-    def log_metrics(self, metrics, step=None) -> None:
-        self.rows.setdefault(step, {}).update(metrics)
-
-    def log_hyperparams(self, *_: object, **__: object) -> None:
-        pass
-
-    def of(self, key: str) -> dict[int, float]:
-        return {step: float(row[key]) for step, row in self.rows.items() if key in row}
 
 
 class OwnNorms(TinyModule):
@@ -139,6 +121,21 @@ def test_the_probe_equals_an_independent_measurement() -> None:
     assert len(values) == 2
     for measured, expected in values:
         assert measured == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_probe_leaves_the_random_numbers_alone() -> None:
+    class Dropout(TinyModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network[5] = torch.nn.Dropout(0.5)
+
+    losses = []
+    for probe_batch in (None, 8):
+        torch.manual_seed(0)
+        module = Dropout()
+        fit(module, [GradientFlowMonitor(every_n_steps=2, probe_batch=probe_batch), RigL(window=WINDOW)], max_steps=10)
+        losses.append(module.losses)
+    assert losses[0] == losses[1]
 
 
 def test_a_probe_loss_of_ones_own() -> None:

@@ -8,12 +8,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from fits import OPTIMIZERS, TinyModule, fit
+from logs import Memory
 from methods import METHODS, MOVING, WINDOW, Method
 from torch import Tensor
 
 from callbacks import MaskObserver, RigL, SparseTraining
 from callbacks.compatibility import ENTRYWISE
-from callbacks.sparsity import Cosine
+from callbacks.sparsity import ERK, Constant, Cosine, Distribution, Schedule, Uniform, UpdateWindow
 
 
 class Witness(MaskObserver):
@@ -200,10 +201,13 @@ def test_weights_changed_behind_the_back_are_reported_with_both_numbers() -> Non
             if trainer.global_step == 7:
                 torch.nn.init.ones_(pl_module.network[4].weight)
 
+    memory = Memory()
     with pytest.raises(
         RuntimeError, match=r"weights outside the masks are not 0 at step \d+ .sparsity 0\.\d+ instead of 0\.79"
     ):
-        fit(TinyModule(), [SparseTraining(0.8), Meddle()], log_every_n_steps=1)
+        fit(TinyModule(), [SparseTraining(0.8), Meddle()], log_every_n_steps=1, logger=memory)
+    last = memory.rows[7]
+    assert last["sparsity/actual"] < 0.1 < last["sparsity/target"]
 
 
 def test_explored_never_falls_and_churn_is_a_share() -> None:
@@ -222,3 +226,75 @@ def test_explored_never_falls_and_churn_is_a_share() -> None:
     assert curve.explored == sorted(curve.explored)
     assert 0.2 < curve.explored[0] < curve.explored[-1] <= 1
     assert all(0 < churn <= 0.5 for churn in curve.churn)
+
+
+def test_the_drop_fraction_follows_progress_and_learning_rate() -> None:
+    class Recorded(Schedule):
+        """Notes what it is asked."""
+
+        def __init__(self) -> None:
+            self.asked: list[tuple[float, float]] = []
+
+        def __call__(self, progress: float, lr_ratio: float = 1.0) -> float:
+            self.asked.append((progress, lr_ratio))
+            return 0.3
+
+    schedule = Recorded()
+    owner = RigL(0.8, window=UpdateWindow(4, stop=0.75), drop_fraction=schedule)
+    fit(TinyModule(scheduled=True), [owner])  # 24 steps of a cosine to 0
+    asked = schedule.asked[1:]  # the first is the check of the constructor
+    assert [progress for progress, _ in asked] == pytest.approx([4 / 18, 8 / 18, 12 / 18, 16 / 18])
+    assert [ratio for _, ratio in asked] == pytest.approx(
+        [(1 + math.cos(math.pi * s / 24)) / 2 for s in (4, 8, 12, 16)]
+    )
+
+
+def test_the_number_exchanged_is_the_floor_of_active_times_fraction() -> None:
+    class Count(MaskObserver):
+        def on_before_mask_update(self, trainer, pl_module, masks) -> None:
+            self.before = dict(masks)
+
+        def on_after_mask_update(self, trainer, pl_module, masks) -> None:
+            for name, mask in masks.items():
+                gone = int((self.before[name] & ~mask).sum())
+                assert gone <= math.floor(int(mask.sum()) * 0.25)
+            self.largest = int((self.before["network.4.weight"] & ~masks["network.4.weight"]).sum())
+
+    count = Count()
+    owner = RigL(0.9, window=WINDOW, drop_fraction=Constant(0.25))
+    fit(TinyModule(), [owner, count], max_steps=6)
+    assert count.largest > 0.5 * 0.25 * owner.masks.counts["network.4.weight"]
+
+
+@pytest.mark.parametrize("distribution", [Uniform(), ERK(), Uniform(first_layer_dense=True)])
+def test_the_distribution_decides_the_layers(distribution: Distribution) -> None:
+    owner = SparseTraining(0.8, distribution=distribution)
+    fit(TinyModule(), [owner], max_steps=1)
+    shapes = {name: mask.shape for name, mask in owner.masks.items()}
+    assert owner.masks.counts == distribution(shapes, 0.8)
+
+
+def test_several_optimizers_touch_only_their_own_weights() -> None:
+    class Two(TinyModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch, batch_idx) -> None:
+            one, two = self.optimizers()
+            loss = torch.nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+            self.manual_backward(loss)
+            dense = self.network[6].weight.grad.clone()
+            one.step()
+            assert torch.equal(self.network[6].weight.grad, dense), "the other's gradients are not masked yet"
+            two.step()
+            one.zero_grad()
+            two.zero_grad()
+
+        def configure_optimizers(self):
+            parts = (self.network[:5].parameters(), self.network[5:].parameters())
+            return [torch.optim.SGD(part, lr=0.05, momentum=0.9) for part in parts]
+
+    owner = RigL(0.6, window=WINDOW, drop_fraction=Cosine(0.5))
+    fit(Two(), [owner, Zeros(owner)], max_steps=40)
+    assert owner.masks.sparsity == pytest.approx(0.6, abs=1e-3)

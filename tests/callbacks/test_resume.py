@@ -10,9 +10,9 @@ import pytorch_lightning as pl
 import torch
 from fakes import write_mnist
 from fits import OPTIMIZERS, TinyModule, loader, trainer
+from logs import Memory
 from methods import METHODS, MOVING, Method
 from pytorch_lightning.callbacks import ModelCheckpoint
-from test_gradient_flow import Memory
 
 from callbacks import GradientFlowMonitor, SparseTraining
 from datamodules import MNISTDataModule

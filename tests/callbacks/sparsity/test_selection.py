@@ -40,6 +40,7 @@ def test_defaults_take_matrices_and_leave_the_rest_dense() -> None:
     ("include", "exclude", "expected"),
     [
         (["lstm.*"], [], ["lstm.weight_ih_l0", "lstm.weight_hh_l0"]),
+        ("lstm.*", "*_hh_l0", ["lstm.weight_ih_l0"]),  # one pattern needs no list
         (["Conv2d"], [], ["conv.weight", "grouped.weight"]),
         (["Conv*"], ["ConvTranspose2d"], ["conv.weight", "grouped.weight"]),
         (["head.weight", "*.in_proj_weight"], [], ["attention.in_proj_weight", "head.weight"]),
