@@ -33,8 +33,11 @@ def read_masks(path: str | Path) -> Masks:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: {error}") from error
     try:
-        return Masks.from_state_dict(checkpoint["callbacks"][STATE_KEY]["masks"])
-    except (KeyError, TypeError, AttributeError) as error:
+        masks = Masks.from_state_dict(checkpoint["callbacks"][STATE_KEY]["masks"])
+        if not masks:
+            raise KeyError("masks")
+        return masks
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} holds no masks: masks_from wants a checkpoint saved during a fit with SparseTraining, "
             "SET, RigL or another of its family"

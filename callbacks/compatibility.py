@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
-from torch.optim import LBFGS, Optimizer
+from torch.optim import LBFGS
 
 from .sparsity import Masks
 
@@ -52,13 +53,33 @@ def check_single_owner(owners: Sequence[pl.Callback]) -> None:
         raise ValueError(f"{names} would both own the masks of one module: keep one of them in Trainer(callbacks=...)")
 
 
-def check_optimizers(optimizers: Sequence[Optimizer], owner: str) -> None:
-    """Refuse optimizers that evaluate the loss several times a step.
+def check_averaging(callbacks: Sequence[pl.Callback], owner: str) -> None:
+    """Refuse averages of weights: an average over moving masks is not sparse.
 
     Raises:
-        ValueError: an optimizer is LBFGS.
+        ValueError: there is a WeightAveraging or StochasticWeightAveraging callback.
     """
-    for optimizer in optimizers:
+    for callback in callbacks:
+        if isinstance(callback, (WeightAveraging, StochasticWeightAveraging)):
+            raise ValueError(
+                f"{owner} does not support {type(callback).__name__} yet: the averaged weights would not be sparse. "
+                "Remove it from Trainer(callbacks=...)"
+            )
+
+
+def check_optimizers(trainer: pl.Trainer, owner: str) -> None:
+    """Refuse optimizers that evaluate the loss several times a step, or that see scaled gradients.
+
+    Raises:
+        ValueError: an optimizer is LBFGS, or fused under 16-bit precision with a gradient scaler.
+    """
+    scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+    for optimizer in trainer.optimizers:
+        if scaled and getattr(optimizer, "_step_supports_amp_scaling", False):
+            raise ValueError(
+                f"{owner} does not support the fused {type(optimizer).__name__} with precision 16-mixed: it unscales "
+                "gradients inside its step. Use fused=False, or bf16-mixed"
+            )
         if isinstance(optimizer, LBFGS):
             raise ValueError(
                 f"{owner} does not support LBFGS: it mixes entries of past gradients, which revives masked weights"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -47,13 +48,15 @@ class DynamicSparseTraining(SparseTraining):
         window: when to update; progress of ``drop_fraction`` runs from step 0 to the window's end. In
             manual optimization a fraction is one of the batches, so give steps for an optimizer that does
             not step once a batch.
-        update_replaces_step: at an update the optimizer does nothing, as in the paper's algorithm 1.
+        update_replaces_step: at an update the optimizer does nothing, as in the paper's algorithm 1; gradients
+            are None then, which a hook of the module that reads them must expect.
             False: the update comes first and the optimizer steps right after, with the same gradients
             under the new mask (the authors' code for SET steps first and updates after).
         static: the other arguments of :class:`SparseTraining`.
 
     Raises:
-        ValueError: ``drop_fraction`` starts outside [0, 1]; and as :class:`SparseTraining`.
+        ValueError: ``drop_fraction`` starts or ends outside [0, 1]; every step would be replaced; and as
+            :class:`SparseTraining`.
     """
 
     def __init__(
@@ -68,8 +71,11 @@ class DynamicSparseTraining(SparseTraining):
         **static: Any,
     ) -> None:
         super().__init__(sparsity, **static)
-        if not 0 <= drop_fraction(0.0) <= 1:
-            raise ValueError(f"drop_fraction starts at {drop_fraction(0.0)}; it is a share in [0, 1]")
+        for progress, verb in ((0.0, "starts"), (1.0, "ends")):
+            if not 0 <= drop_fraction(progress) <= 1:
+                raise ValueError(f"drop_fraction {verb} at {drop_fraction(progress)}; it is a share in [0, 1]")
+        if update_replaces_step and window.every == 1:
+            raise ValueError("window.every is 1 and updates replace steps: no step is left to train")
         self.drop = drop
         self.grow = grow
         self.drop_fraction = drop_fraction
@@ -84,14 +90,20 @@ class DynamicSparseTraining(SparseTraining):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._total_steps = _steps_per_optimizer(trainer, pl_module)
-        self.window.bounds(self._total_steps)  # an endless run and a fractional window do not go together
+        start, stop = self.window.bounds(self._total_steps)
+        if start >= stop:
+            raise ValueError(
+                f"{self.window} starts at step {start:g} and stops at {stop:g} of this run: it never opens"
+            )
+        self._clip_val = None
         if trainer.global_step == 0:
             self._deferred, self._deferrals = [False] * len(trainer.optimizers), 0
             self._explored = {name: pack(mask) for name, mask in self.masks.items()}
 
     def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
         index = trainer.optimizers.index(optimizer)
-        if not (self._deferred[index] or self.window.due(step, self._total_steps)):
+        due = self._deferred[index] or self.window.due(step, self._total_steps)
+        if not due or not self._weights_of[index]:
             return
         weights = {name: weight for name, weight in self._weights_of[index].items() if weight.grad is not None}
         self._deferred[index] = not (weights and _finite(weights))
@@ -99,7 +111,7 @@ class DynamicSparseTraining(SparseTraining):
             self._deferrals += 1
             log_metrics(trainer, {"sparsity/deferred": float(self._deferrals)})
             return
-        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), _lr_ratio(optimizer))
+        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), _lr_ratio(optimizer, weights))
         self.change_masks(trainer, pl_module, optimizer, self._exchanged(weights, fraction, step))
         self._note_explored(trainer)
         if self.update_replaces_step:
@@ -108,14 +120,20 @@ class DynamicSparseTraining(SparseTraining):
 
     def _suspend_clipping(self, trainer: pl.Trainer) -> None:
         """There is nothing to clip in this step, and torch's clip_grad_value_ fails on no gradients at all."""
-        if trainer.gradient_clip_val:
+        if trainer.gradient_clip_val and trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE:
             self._clip_val, trainer.gradient_clip_val = trainer.gradient_clip_val, 0.0
+
+    def _resume_clipping(self, trainer: pl.Trainer) -> None:
+        if self._clip_val is not None:
+            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        if self._clip_val is not None:
-            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
+        self._resume_clipping(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._resume_clipping(trainer)
 
     @torch.no_grad()
     def _exchanged(self, weights: Mapping[str, nn.Parameter], fraction: float, step: int) -> dict[str, Tensor]:
@@ -196,9 +214,10 @@ def _finite(weights: Mapping[str, nn.Parameter]) -> bool:
     return all(bool(t.abs().max().isfinite()) for t in tensors)  # max passes NaN on
 
 
-def _lr_ratio(optimizer: Optimizer) -> float:
-    """Learning rate over its highest value: that of a one-cycle schedule, else the initial one."""
-    group = optimizer.param_groups[0]
+def _lr_ratio(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> float:
+    """Learning rate of the first sparse weight over its highest: that of a one-cycle schedule, else the initial."""
+    first = next(iter(weights.values()))
+    group = next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))
     highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
     return min(float(group["lr"]) / highest, 1.0) if highest else 1.0
 

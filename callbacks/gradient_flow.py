@@ -9,6 +9,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -43,7 +45,9 @@ class GradientFlowMonitor(MaskObserver):
 
     Raises:
         ValueError: ``every_n_steps`` or a number of samples is below 1; at the start of training, when
-            ``probe_batch`` is a number but the training data is not one DataLoader.
+            ``probe_batch`` is a number but the training data is not one DataLoader, or a module with manual
+            optimization is to be probed without ``probe_loss``.
+        RuntimeError: the probe cannot run a copy of the module by itself: give ``probe_loss``.
 
     Reference:
         Evci et al. 2022, section 3. Their curves are ``grad_flow/probe`` on 1,000 training samples, and the
@@ -74,10 +78,15 @@ class GradientFlowMonitor(MaskObserver):
         if trainer.global_step == 0:
             self._steps = {}
         if self.probe_batch is not None:
-            batch = self.probe_batch
-            if isinstance(batch, int):
-                batch = _first_samples(trainer.train_dataloader, batch)
-            self._probe = trainer.strategy.batch_to_device(batch)
+            if self.probe_loss is None and not pl_module.automatic_optimization:
+                raise ValueError("a probe of a module with manual optimization needs a probe_loss")
+            with isolate_rng():
+                batch = self.probe_batch
+                if isinstance(batch, int):
+                    batch = _first_samples(trainer.train_dataloader, batch)
+                batch = trainer.precision_plugin.convert_input(batch)
+                batch = pl_module._on_before_batch_transfer(batch)
+                self._probe = trainer.strategy.batch_to_device(batch)
 
     # The owner of the masks, if there is one, calls on_dense_gradients before it masks them.
     def on_before_optimizer_step(
@@ -128,18 +137,21 @@ class GradientFlowMonitor(MaskObserver):
 
     def _probe_norm(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> float:
         """Norm of the active gradient on the probe batch, measured on a copy of the module."""
-        replica = copy.deepcopy(pl_module)  # Lightning detaches a copy from the Trainer: it logs nothing
-        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.enable_grad(), warnings.catch_warnings():
+        with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are trying to `self.log")
-            with trainer.precision_plugin.train_step_context():
-                if self.probe_loss is not None:
-                    loss = self.probe_loss(replica, self._probe)
-                else:
-                    output: Any = replica.training_step(self._probe, 0)
-                    loss = output["loss"] if isinstance(output, Mapping) else output
-            parameters = {name: p for name, p in replica.named_parameters() if p.requires_grad}
-            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            try:
+                replica = copy.deepcopy(pl_module)  # Lightning detaches a copy from the Trainer: it logs nothing
+                for method in ("forward", "training_step"):  # torch.compile binds its own to the original
+                    replica.__dict__.pop(method, None)
+                with trainer.precision_plugin.train_step_context():
+                    loss = (self.probe_loss or _training_loss)(replica, self._probe)
+                parameters = {name: p for name, p in replica.named_parameters() if p.requires_grad}
+                gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            except (RuntimeError, TypeError, AttributeError) as error:
+                raise RuntimeError(
+                    f"the probe could not run a detached copy of {type(pl_module).__name__} ({error}): give a "
+                    "probe_loss that needs neither the Trainer nor what training_step keeps"
+                ) from error
         flows = gradient_flow(
             {name: grad for name, grad in zip(parameters, gradients, strict=True) if grad is not None}, masks
         )
@@ -159,13 +171,19 @@ class GradientFlowMonitor(MaskObserver):
         self._probe = None
 
 
+def _training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
+    arguments = (batch, 0) if is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2) else (batch,)
+    output: Any = module.training_step(*arguments)
+    loss: Tensor = output["loss"] if isinstance(output, Mapping) else output
+    return loss
+
+
 def _first_samples(loader: object, count: int) -> Any:
-    """One batch of the first samples of the loader's data set, without touching the loader or any RNG."""
+    """One batch of the first samples of the loader's data set, without touching the loader."""
     if not isinstance(loader, DataLoader):
         raise ValueError(
             f"probe_batch={count} takes samples from a DataLoader, but the training data is a "
             f"{type(loader).__name__}: give a batch instead"
         )
     head = DataLoader(loader.dataset, batch_size=count, collate_fn=loader.collate_fn, generator=torch.Generator())
-    with torch.random.fork_rng([]):
-        return next(iter(head))
+    return next(iter(head))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from .checkpoint import STATE_KEY, VERSION, check_fit, check_writer, no_masks, read_masks
-from .compatibility import ENTRYWISE, check_equal_masks, check_optimizers, check_single_owner, check_strategy
+from .compatibility import (
+    ENTRYWISE,
+    check_averaging,
+    check_equal_masks,
+    check_optimizers,
+    check_single_owner,
+    check_strategy,
+)
 from .observer import MaskObserver, callbacks_of, log_metrics
 from .sparsity import (
     ERK,
@@ -86,7 +93,8 @@ class SparseTraining(pl.Callback):
         self._target: dict[str, int] = {}
         self._weights: dict[str, nn.Parameter] = {}
         self._weights_of: list[dict[str, nn.Parameter]] = []  # by optimizer
-        self._steps: list[int] = []  # by optimizer; with one optimizer equal to trainer.global_step
+        self._steps: list[int] = []  # by optimizer; a single one has done trainer.global_step
+        self._groups: list[int] = []  # parameter groups by optimizer
         self._checkpoint: Mapping[str, Any] | None = None
         self._handles: list[RemovableHandle] = []
 
@@ -103,30 +111,38 @@ class SparseTraining(pl.Callback):
         self._checkpoint = None
         check_single_owner([callback for callback in callbacks_of(trainer) if isinstance(callback, SparseTraining)])
         check_strategy(trainer, type(self).__name__)
+        check_averaging(callbacks_of(trainer), type(self).__name__)
         # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
         if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
             self._plan(pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        check_optimizers(trainer.optimizers, type(self).__name__)
+        check_optimizers(trainer, type(self).__name__)
         if trainer.ckpt_path and self._checkpoint is None:
             raise ValueError(no_masks(trainer.ckpt_path))
         selected, self._target = self._plan(pl_module)
         self._weights = {name: weight.parameter for name, weight in selected.items()}
-        if self._checkpoint is not None:
+        if self._checkpoint:
             self._load_state(self._checkpoint)
-        elif not self._holds(self.masks):
+        elif self._fits(self.masks):
+            self.masks = self._on_device(self.masks)  # a second fit of the same module goes on
+        else:
             self._draw(selected)
         if self.masks_from is not None:
             self._target = self.masks.counts
         self._check_counts("the masks of the checkpoint" if self._checkpoint else "the masks")
         self.masks.apply_to_weights(self._weights)
         check_equal_masks(trainer, self.masks)
-        self._attach(trainer.optimizers)
+        self._weights_of = []
+        for optimizer in trainer.optimizers:
+            self._weights_of.append(self._members(optimizer))
+            if type(optimizer) not in ENTRYWISE:
+                self._handles.append(optimizer.register_step_post_hook(self._reapply))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
             self._steps = [0] * len(trainer.optimizers)
+        self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
         if len(self._steps) != len(trainer.optimizers):
             raise ValueError(
                 f"the checkpoint counts the steps of {len(self._steps)} optimizers, but "
@@ -153,29 +169,34 @@ class SparseTraining(pl.Callback):
                 generator = generator_for(self.seed, -1, index)
                 weight.parameter.copy_(self.initialization(weight, self.masks[name], generator))
 
-    def _holds(self, masks: Masks) -> bool:
-        """Whether the module already has these masks: a second fit goes on with them."""
-        return {name: mask.shape for name, mask in masks.items()} == {
-            name: weight.shape for name, weight in self._weights.items()
-        } and not self._leaks(self._on_device(masks))
+    def _fits(self, masks: Masks) -> bool:
+        """Whether these masks are already in force on the module; masks of another module are forgotten.
+
+        Raises:
+            ValueError: they are of this shape, but the weights have been changed since.
+        """
+        ours = {name: weight.shape for name, weight in self._weights.items()}
+        if not masks or {name: mask.shape for name, mask in masks.items()} != ours:
+            return False
+        leaks = self._leaks(self._on_device(masks))
+        inactive = masks.size - sum(masks.counts.values())
+        if 0 < leaks < inactive / 2:
+            raise ValueError(
+                f"{type(self).__name__} holds masks of an earlier fit, but {leaks} of {inactive} masked weights are no "
+                "longer 0: load the weights that belong to the masks, resume with ckpt_path, or make a new callback"
+            )
+        return inactive > 0 and leaks == 0
 
     def _on_device(self, masks: Masks) -> Masks:
         return masks.to({name: weight.device for name, weight in self._weights.items()})
 
-    def _attach(self, optimizers: Sequence[Optimizer]) -> None:
-        """Sort the weights by optimizer, and keep masked weights at 0 whatever the optimizer does."""
-        self._weights_of = []
-        for optimizer in optimizers:
-            members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-            weights = {name: weight for name, weight in self._weights.items() if id(weight) in members}
-            self._weights_of.append(weights)
+    def _members(self, optimizer: Optimizer) -> dict[str, nn.Parameter]:
+        """The sparse weights that an optimizer steps."""
+        members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        return {name: weight for name, weight in self._weights.items() if id(weight) in members}
 
-            if type(optimizer) not in ENTRYWISE:
-                reapply = functools.partial(self._reapply, weights)
-                self._handles.append(optimizer.register_step_post_hook(reapply))
-
-    def _reapply(self, weights: Mapping[str, nn.Parameter], *_: object) -> None:
-        self.masks.apply_to_weights(weights)
+    def _reapply(self, *_: object) -> None:
+        self.masks.apply_to_weights(self._weights)
 
     # --- every optimizer step -------------------------------------------------------------------
 
@@ -183,8 +204,11 @@ class SparseTraining(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         index = next(i for i, candidate in enumerate(trainer.optimizers) if candidate is optimizer)
-        step = self._steps[index]
-        self._steps[index] += 1
+        step = trainer.global_step if len(trainer.optimizers) == 1 else self._steps[index]
+        self._steps[index] = step + 1
+        if len(optimizer.param_groups) != self._groups[index]:  # finetuning adds groups as it unfreezes layers
+            self._groups[index] = len(optimizer.param_groups)
+            self._weights_of[index] = self._members(optimizer)
         for observer in self._observers(trainer):
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
         self.update(trainer, pl_module, optimizer, step)
@@ -222,6 +246,9 @@ class SparseTraining(pl.Callback):
         log_metrics(trainer, {"sparsity/churn": flipped / (2 * active) if active else 0.0})
         self._report(trainer)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._report(trainer)
+
     def _observers(self, trainer: pl.Trainer) -> list[MaskObserver]:
         return [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
 
@@ -236,8 +263,8 @@ class SparseTraining(pl.Callback):
         if leaks:
             raise RuntimeError(
                 f"{leaks} weights outside the masks are not 0 at step {trainer.global_step} (sparsity "
-                f"{1 - actual / size:.6f} instead of {1 - wanted / size:.6f}): something other than the optimizer "
-                "writes to the weights"
+                f"{1 - actual / size:.6f} instead of {1 - wanted / size:.6f}): something other than a step of the "
+                "Trainer's optimizers writes to the weights, or to gradients after they were masked"
             )
         self._check_counts(f"the masks at step {trainer.global_step}")
 
@@ -266,9 +293,12 @@ class SparseTraining(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
         if STATE_KEY not in checkpoint.get("callbacks", {}):
             raise ValueError(no_masks(trainer.ckpt_path))
-        self._checkpoint = checkpoint["callbacks"][STATE_KEY]
+        state = checkpoint["callbacks"][STATE_KEY]
+        self._checkpoint = state if state["masks"] else {}  # saved before the masks were drawn
 
     def _state(self) -> dict[str, Any]:
         """Tensors and plain values only."""

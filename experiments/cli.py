@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningCLI
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 
 # a class is found in YAML by its short name because it is imported here
@@ -32,7 +33,8 @@ class SparseCLI(LightningCLI):
             for callback in callbacks.observer.callbacks_of(self.trainer):
                 if isinstance(callback, callbacks.SparseTraining):
                     Console().print(sparsity_table(callback.masks))
-        self.trainer.test(self.model, self.datamodule)
+        if is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule):
+            self.trainer.test(self.model, self.datamodule)
 
 
 def main(args: Sequence[str] | None = None) -> SparseCLI:

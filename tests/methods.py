@@ -17,14 +17,13 @@ class Method:
     """One way to train sparsely.
 
     ``build(sparsity, **arguments of SparseTraining)``; ``moves``: masks change, every 4 steps;
-    ``replaces_step``: the optimizer does nothing at an update; ``draws``: updates use random numbers.
+    ``replaces_step``: the optimizer does nothing at an update.
     """
 
     name: str
     build: Callable[..., SparseTraining]
     moves: bool = True
     replaces_step: bool = True
-    draws: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -38,7 +37,7 @@ def moving(cls: type[DynamicSparseTraining], **fixed: Any) -> Callable[..., Spar
 
 METHODS = [
     Method("static", SparseTraining, moves=False, replaces_step=False),
-    Method("set", moving(SET), draws=True),
+    Method("set", moving(SET)),
     Method("rigl", moving(RigL)),
     Method("rigl-steps-too", moving(RigL, update_replaces_step=False), replaces_step=False),
     Method("rigl-lr", moving(RigL, drop_fraction=ProportionalToLR(0.5))),

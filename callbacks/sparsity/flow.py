@@ -45,12 +45,14 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
     """
     squares = []
     for name, gradient in gradients.items():
-        gradient = gradient.detach().float()
-        active = gradient
+        active, inactive = _plain(gradient), None
         if name in masks:
-            active = gradient.clone()
+            active, inactive = active.clone(), active.clone()
             zero_inactive(active, masks[name])
-        norms = [torch.linalg.vector_norm(part) for part in (active, gradient - active)]
+            zero_inactive(inactive, ~masks[name])
+        norms = [
+            torch.linalg.vector_norm(part) if part is not None else active.new_zeros(()) for part in (active, inactive)
+        ]
         squares.append(torch.stack(norms).double() ** 2)
     if not squares:
         return {"": GradientFlow(0.0, 0.0, 0.0)}
@@ -59,3 +61,11 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
         name: GradientFlow(float(row.sum().sqrt()), *map(float, row.sqrt()))
         for name, row in zip([*gradients, ""], table, strict=True)
     }
+
+
+def _plain(gradient: Tensor) -> Tensor:
+    """The numbers of a gradient as dense real floats: those of an embedding may be sparse, others complex."""
+    gradient = gradient.detach()
+    if gradient.is_sparse:
+        gradient = gradient.coalesce().values()
+    return (torch.view_as_real(gradient) if gradient.is_complex() else gradient).float()

@@ -44,7 +44,8 @@ def select(
     A pattern is a shell-style glob on the parameter's name (``"network.fc*"``) or on the class of the
     layer that owns it (``"Conv2d"``). Left dense by default, whatever a glob matches: biases, norms,
     embeddings, depth-wise convolutions, frozen parameters, and parameters of layers that are not linear,
-    convolutional, recurrent or attention. To make one of those sparse, include its exact name.
+    convolutional, recurrent or attention. To make one of those sparse that has two or more dimensions, include
+    its exact name.
     A tensor shared by two layers is taken once, under its first name.
 
     Raises:
@@ -77,7 +78,7 @@ def select(
         raise ValueError(
             f"include={list(include)} and exclude={list(exclude)} leave nothing to make sparse in "
             f"{type(module).__name__}: biases, norms, embeddings, depth-wise convolutions and frozen or "
-            "unknown parameters are taken only by their exact name"
+            "unknown parameters are taken only by their exact name, if at all"
         )
     return selected
 

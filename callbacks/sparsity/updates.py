@@ -10,24 +10,27 @@ def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
     """A bool mask of the ``k`` highest scores where ``among`` is True; ties go to the lower index.
 
     Raises:
-        ValueError: ``k`` is negative or ``among`` has fewer than ``k`` entries.
+        ValueError: ``k`` is negative or ``among`` has fewer than ``k`` entries, or a score is NaN.
 
     Example:
         >>> top_k(torch.tensor([3.0, 1.0, 3.0, 2.0]), 2, torch.tensor([True, True, True, True]))
         tensor([ True, False,  True, False])
     """
-    available = int(among.count_nonzero())
+    shape, available = score.shape, int(among.count_nonzero())
     if not 0 <= k <= available:
         raise ValueError(f"k is {k}, but there are {available} entries to choose from")
     if k == 0:
         return torch.zeros_like(among)
-    score = score.float() if not score.is_floating_point() else score
-    score = score.masked_fill(~among, -torch.inf).flatten()
+    if bool(score.isnan().any()):
+        raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
+    score = score.double() if not score.is_floating_point() else score
+    among = among.flatten()
+    score = score.flatten().masked_fill(~among, -torch.inf)
     threshold = _kth_largest(score, k)
     chosen = score > threshold
-    ties = (score == threshold).nonzero().flatten()
+    ties = ((score == threshold) & among).nonzero().flatten()
     chosen[ties[: k - int(chosen.count_nonzero())]] = True
-    return chosen.view(among.shape)
+    return chosen.view(shape)
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:

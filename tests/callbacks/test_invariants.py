@@ -242,7 +242,7 @@ def test_the_drop_fraction_follows_progress_and_learning_rate() -> None:
     schedule = Recorded()
     owner = RigL(0.8, window=UpdateWindow(4, stop=0.75), drop_fraction=schedule)
     fit(TinyModule(scheduled=True), [owner])  # 24 steps of a cosine to 0
-    asked = schedule.asked[1:]  # the first is the check of the constructor
+    asked = schedule.asked[2:]  # after the two checks of the constructor
     assert [progress for progress, _ in asked] == pytest.approx([4 / 18, 8 / 18, 12 / 18, 16 / 18])
     assert [ratio for _, ratio in asked] == pytest.approx(
         [(1 + math.cos(math.pi * s / 24)) / 2 for s in (4, 8, 12, 16)]

@@ -105,7 +105,7 @@ def resumed_equals_uninterrupted(root: Path, path: Path, method: Method, optimiz
     assert_equal(rest.state(), whole.state())
     logged = {step: row for step, row in whole.memory.rows.items() if step >= stop}
     assert_equal(rest.memory.rows, logged, "logged")
-    assert list(logged) == list(range(stop, STEPS))
+    assert list(logged) == list(range(stop, STEPS + 1))
     assert "train/loss" in logged[STEPS - 1]
 
 
