@@ -73,6 +73,7 @@ class GradientFlowMonitor(MaskObserver):
         self._steps: dict[int, int] = {}  # by optimizer
         self._probe: Any = None
         self._before = 0.0
+        self._state_key = self._generate_state_key(every_n_steps=every_n_steps, per_layer=per_layer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
@@ -159,7 +160,7 @@ class GradientFlowMonitor(MaskObserver):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(every_n_steps=self.every_n_steps, per_layer=self.per_layer)
+        return self._state_key  # Lightning asks at every hook of every step
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self._steps}

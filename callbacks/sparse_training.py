@@ -97,6 +97,7 @@ class SparseTraining(pl.Callback):
         self._groups: list[int] = []  # parameter groups by optimizer
         self._checkpoint: Mapping[str, Any] | None = None
         self._handles: list[RemovableHandle] = []
+        self._observers: list[MaskObserver] = []
 
     @property
     def state_key(self) -> str:
@@ -142,6 +143,7 @@ class SparseTraining(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
             self._steps = [0] * len(trainer.optimizers)
+        self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
         if len(self._steps) != len(trainer.optimizers):
             raise ValueError(
@@ -209,7 +211,7 @@ class SparseTraining(pl.Callback):
         if len(optimizer.param_groups) != self._groups[index]:  # finetuning adds groups as it unfreezes layers
             self._groups[index] = len(optimizer.param_groups)
             self._weights_of[index] = self._members(optimizer)
-        for observer in self._observers(trainer):
+        for observer in self._observers:
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
         self.update(trainer, pl_module, optimizer, step)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
@@ -228,8 +230,7 @@ class SparseTraining(pl.Callback):
         changed: Mapping[str, Tensor],
     ) -> None:
         """Put new masks in force: entries that change start from 0, weight and optimizer state alike."""
-        observers = self._observers(trainer)
-        for observer in observers:
+        for observer in self._observers:
             observer.on_before_mask_update(trainer, pl_module, self.masks)
         flipped = 0
         with torch.no_grad():
@@ -241,16 +242,13 @@ class SparseTraining(pl.Callback):
         active = sum(int(mask.count_nonzero()) for mask in changed.values())
         self.masks = self.masks.replace(changed)
         check_equal_masks(trainer, self.masks)
-        for observer in observers:
+        for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
         log_metrics(trainer, {"sparsity/churn": flipped / (2 * active) if active else 0.0})
         self._report(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._report(trainer)
-
-    def _observers(self, trainer: pl.Trainer) -> list[MaskObserver]:
-        return [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
 
     # --- measured against wanted ----------------------------------------------------------------
 
@@ -314,5 +312,5 @@ class SparseTraining(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._weights, self._weights_of = [], {}, []
+        self._handles, self._weights, self._weights_of, self._observers = [], {}, [], []
         self._checkpoint = None

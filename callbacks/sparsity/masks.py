@@ -145,6 +145,8 @@ class Masks(Mapping[str, Tensor]):
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
+_PIECE = 2**18
+
 
 def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
     """Set ``tensor`` to exactly +0 where ``mask`` is False, in place, whatever is there.
@@ -152,7 +154,13 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
     Multiplies the bits as whole numbers: unlike a product of floats this turns NaN and infinity into 0,
     and it takes less than half the time of ``masked_fill_``.
     """
-    tensor.view(_BITS[tensor.element_size()]).mul_(mask)
+    bits = tensor.view(_BITS[tensor.element_size()])
+    if bits.numel() > _PIECE and bits.is_contiguous() and bits.device.type == "cpu":
+        # the mask is widened to the type of the bits on the way: piece by piece that stays in the cache
+        for piece, kept in zip(torch.split(bits.view(-1), _PIECE), torch.split(mask.reshape(-1), _PIECE), strict=True):
+            piece.mul_(kept)
+    else:
+        bits.mul_(mask)
 
 
 @torch.no_grad()

@@ -21,12 +21,12 @@ def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
         raise ValueError(f"k is {k}, but there are {available} entries to choose from")
     if k == 0:
         return torch.zeros_like(among)
-    if bool(score.isnan().any()):
-        raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
     score = score.double() if not score.is_floating_point() else score
     among = among.flatten()
     score = score.flatten().masked_fill(~among, -torch.inf)
     threshold = _kth_largest(score, k)
+    if bool(threshold.isnan()):
+        raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
     chosen = score > threshold
     ties = ((score == threshold) & among).nonzero().flatten()
     chosen[ties[: k - int(chosen.count_nonzero())]] = True
@@ -34,16 +34,17 @@ def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:
-    """The k-th largest of ``values``; many are counted into ranges first, four times as fast as ``topk`` alone."""
-    if values.numel() < 2**16:
+    """The k-th largest of ``values``, NaN first; counted into ranges first, four times as fast as ``topk`` alone."""
+    if values.numel() < 2**12:
         return values.topk(k, sorted=False).values.min()
-    keys = values.float().view(torch.int32)
-    keys = (keys ^ ((keys >> 31) & 0x7FFFFFFF)) >> 16  # whole numbers in the order of the values
-    from_top = (2**15 - 1) - keys
-    reached = torch.bincount(from_top, minlength=2**16).cumsum(0)
+    bits = 16 if values.numel() > 2**17 else 12  # of the number, its sign and exponent first, that make a range
+    ranges = values.float().view(torch.int32) >> (32 - bits)
+    ranges ^= (ranges >> 31).bitwise_and_(2 ** (bits - 1) - 1)  # whole numbers in the order of the values
+    ranges.neg_().add_(2 ** (bits - 1) - 1)  # 0 for the highest
+    reached = torch.bincount(ranges, minlength=2**bits).cumsum(0)
     place = int(torch.searchsorted(reached, k))
     above = int(reached[place - 1]) if place else 0
-    return values[from_top == place].topk(k - above, sorted=False).values.min()
+    return values[ranges == place].topk(k - above, sorted=False).values.min()
 
 
 def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:

@@ -24,3 +24,12 @@ def test_half_precision_does_not_overflow() -> None:
 
 def test_without_gradients_all_is_zero() -> None:
     assert gradient_flow({}, {}) == {"": GradientFlow(0.0, 0.0, 0.0)}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+def test_infinity_complex_and_sparse_gradients() -> None:
+    masks = {"w": torch.tensor([True, False])}
+    assert gradient_flow({"w": torch.tensor([torch.inf, 4.0])}, masks)["w"] == GradientFlow(math.inf, math.inf, 4.0)
+    assert gradient_flow({"c": torch.tensor([3.0 + 4.0j])}, {})[""].total == 5.0
+    sparse = torch.sparse_coo_tensor(torch.tensor([[0, 0]]), torch.tensor([1.0, 2.0]), (3,))
+    assert gradient_flow({"e": sparse}, {})[""].total == 3.0  # entries of one index are added

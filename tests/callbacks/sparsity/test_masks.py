@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.sparsity import Masks, generator_for
-from callbacks.sparsity.masks import pack, unpack
+from callbacks.sparsity.masks import pack, unpack, zero_inactive
 
 SHAPES = {"a": (3, 5), "b": (4, 2, 3, 3)}
 
@@ -137,3 +137,14 @@ def test_generators_differ_by_every_counter() -> None:
         tuple(torch.rand(2, generator=generator_for(*c)).tolist()) for c in ((0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 12))
     }
     assert len(draws) == 4
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_zeroing_large_tensors_of_every_layout(layout: torch.memory_format, dtype: torch.dtype) -> None:
+    generator = generator_for(0)
+    mask = torch.rand(300, 100, 3, 3, generator=generator) < 0.3  # larger than a piece
+    tensor = torch.randn(mask.shape, generator=generator).to(dtype).to(memory_format=layout)
+    expected = tensor.masked_fill(~mask, 0)
+    zero_inactive(tensor, mask)
+    assert torch.equal(tensor, expected)

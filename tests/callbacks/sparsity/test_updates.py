@@ -91,11 +91,24 @@ def test_scores() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["signed", "heavy-tailed", "ties"])
-def test_large_layers_agree_with_the_slow_reference(dtype: torch.dtype, kind: str) -> None:
+@pytest.mark.parametrize("size", [2**13, 2**18])
+def test_large_layers_agree_with_the_slow_reference(dtype: torch.dtype, kind: str, size: int) -> None:
     generator = generator_for(1)
-    score = torch.randn(2**17, generator=generator, dtype=torch.float64)
+    score = torch.randn(size, generator=generator, dtype=torch.float64)
     score = {"signed": score, "heavy-tailed": score**9 * 1e-12, "ties": score.round()}[kind].to(dtype)
-    among = torch.rand(2**17, generator=generator) < 0.7
-    for k in (1, 1000, 60_000):
+    among = torch.rand(size, generator=generator) < 0.7
+    for k in (1, 1000, size // 2):
         expected = reference_top_k(score.double().numpy(), k, among.numpy())
         assert np.array_equal(top_k(score, k, among).numpy(), expected)
+
+
+def test_entries_outside_are_never_chosen_and_nan_is_named() -> None:
+    score = torch.tensor([-torch.inf, -torch.inf, 1.0])
+    assert top_k(score, 2, torch.tensor([False, True, True])).tolist() == [False, True, True]
+    with pytest.raises(ValueError, match="a score is NaN"):
+        top_k(torch.tensor([0.0, torch.nan]), 1, torch.tensor([True, True]))
+
+
+def test_large_whole_numbers_keep_their_order() -> None:
+    score = torch.tensor([2**24, 2**24 + 1])
+    assert top_k(score, 1, torch.tensor([True, True])).tolist() == [False, True]
