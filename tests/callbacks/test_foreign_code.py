@@ -184,7 +184,11 @@ def probes(module: pl.LightningModule, **options: object) -> dict[int, float]:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch's own while it traces Lightning
 def test_a_compiled_module_is_probed_like_a_plain_one() -> None:
-    plain, module = probes(TinyModule()), TinyModule()
+    class Traceable(TinyModule):
+        def training_step(self, batch, batch_idx):
+            return nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+
+    plain, module = probes(Traceable()), Traceable()
     assert probes(torch.compile(module, backend="eager")) == pytest.approx(plain, rel=1e-4)
     assert plain[0] > 0
     assert module.network[1].num_batches_tracked == 6, "the run's own statistics are untouched"
