@@ -129,9 +129,10 @@ class SparseTraining(pl.Callback):
             self.masks = self._on_device(self.masks)  # a second fit of the same module goes on
         else:
             self._draw(selected)
+        counts = self.masks.counts
         if self.masks_from is not None:
-            self._target = self.masks.counts
-        self._check_counts("the masks of the checkpoint" if self._checkpoint else "the masks")
+            self._target = counts
+        self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
         self.masks.apply_to_weights(self._weights)
         check_equal_masks(trainer, self.masks)
         self._weights_of = []
@@ -205,7 +206,7 @@ class SparseTraining(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        index = next(i for i, candidate in enumerate(trainer.optimizers) if candidate is optimizer)
+        index = trainer.optimizers.index(optimizer)
         step = trainer.global_step if len(trainer.optimizers) == 1 else self._steps[index]
         self._steps[index] = step + 1
         if len(optimizer.param_groups) != self._groups[index]:  # finetuning adds groups as it unfreezes layers
@@ -213,9 +214,10 @@ class SparseTraining(pl.Callback):
             self._weights_of[index] = self._members(optimizer)
         for observer in self._observers:
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
+        before = self.masks
         self.update(trainer, pl_module, optimizer, step)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
-        if every and step % every == 0:
+        if self.masks is not before or (every and step % every == 0):
             self._report(trainer)
         self.masks.apply_to_gradients(self._weights_of[index])
 
@@ -245,7 +247,6 @@ class SparseTraining(pl.Callback):
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
         log_metrics(trainer, {"sparsity/churn": flipped / (2 * active) if active else 0.0})
-        self._report(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._report(trainer)
@@ -255,8 +256,8 @@ class SparseTraining(pl.Callback):
     def _report(self, trainer: pl.Trainer) -> None:
         """Log target and measured sparsity; they must agree to the weight."""
         size, wanted = self.masks.size, sum(self._target.values())
-        leaks = self._leaks(self.masks)
-        actual = sum(self.masks.counts.values()) + leaks
+        counts, leaks = self.masks.counts, self._leaks(self.masks)
+        actual = sum(counts.values()) + leaks
         log_metrics(trainer, {"sparsity/target": 1 - wanted / size, "sparsity/actual": 1 - actual / size})
         if leaks:
             raise RuntimeError(
@@ -264,14 +265,14 @@ class SparseTraining(pl.Callback):
                 f"{1 - actual / size:.6f} instead of {1 - wanted / size:.6f}): something other than a step of the "
                 "Trainer's optimizers writes to the weights, or to gradients after they were masked"
             )
-        self._check_counts(f"the masks at step {trainer.global_step}")
+        self._check_counts(counts, f"the masks at step {trainer.global_step}")
 
     def _leaks(self, masks: Masks) -> int:
         """Number of weights outside the masks that are not 0."""
         return int(sum(((self._weights[name] != 0) & ~mask).count_nonzero() for name, mask in masks.items()))
 
-    def _check_counts(self, what: str) -> None:
-        for name, count in self.masks.counts.items():
+    def _check_counts(self, counts: Mapping[str, int], what: str) -> None:
+        for name, count in counts.items():
             if count != self._target[name]:
                 raise ValueError(
                     f"{what} keep {count} weights in {name!r}, but {type(self).__name__}(sparsity={self.sparsity}, "
