@@ -25,7 +25,7 @@ from .sparsity import (
     drop_and_grow,
     generator_for,
 )
-from .sparsity.masks import pack, unpack
+from .sparsity.masks import count_packed, pack
 
 
 class DynamicSparseTraining(SparseTraining):
@@ -145,7 +145,7 @@ class DynamicSparseTraining(SparseTraining):
                 continue
             weight = weights[name].detach()
             generator = generator_for(self.seed, step, layer)
-            n = math.floor(int(mask.count_nonzero()) * fraction)
+            n = math.floor(self.masks.counts[name] * fraction)
             changed[name] = drop_and_grow(
                 mask, self.drop(weight, grad, generator), self.grow(weight, grad, generator), n
             )
@@ -155,7 +155,7 @@ class DynamicSparseTraining(SparseTraining):
         ever = 0
         for name, mask in self.masks.items():
             self._explored[name] |= pack(mask)
-            ever += int(unpack(self._explored[name], mask.shape).count_nonzero())
+            ever += count_packed(self._explored[name])
         log_metrics(trainer, {"sparsity/explored": ever / self.masks.size})
 
     def _state(self) -> dict[str, Any]:
@@ -211,7 +211,8 @@ class RigL(DynamicSparseTraining):
 def _finite(weights: Mapping[str, nn.Parameter]) -> bool:
     """Whether all weights and gradients are finite numbers."""
     tensors = (t.detach() for w in weights.values() for t in (w, w.grad) if t is not None)
-    return all(bool(t.abs().max().isfinite()) for t in tensors)  # max passes NaN on
+    # a sum passes NaN and infinity on; it may also overflow, so that a second look decides
+    return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)
 
 
 def _lr_ratio(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> float:

@@ -34,7 +34,7 @@ from .sparsity import (
     generator_for,
     select,
 )
-from .sparsity.masks import clear_state
+from .sparsity.masks import clear_state, zero_inactive
 
 
 class SparseTraining(pl.Callback):
@@ -237,12 +237,12 @@ class SparseTraining(pl.Callback):
         flipped = 0
         with torch.no_grad():
             for name, mask in changed.items():
-                entries = mask ^ self.masks[name]
-                flipped += int(entries.count_nonzero())
-                self._weights[name].masked_fill_(entries, 0)
-                clear_state(optimizer, self._weights[name], entries)
-        active = sum(int(mask.count_nonzero()) for mask in changed.values())
+                same = mask == self.masks[name]
+                flipped += same.numel() - int(same.count_nonzero())
+                zero_inactive(self._weights[name], same)
+                clear_state(optimizer, self._weights[name], same)
         self.masks = self.masks.replace(changed)
+        active = sum(self.masks.counts[name] for name in changed)
         check_equal_masks(trainer, self.masks)
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
@@ -269,7 +269,7 @@ class SparseTraining(pl.Callback):
 
     def _leaks(self, masks: Masks) -> int:
         """Number of weights outside the masks that are not 0."""
-        return int(sum(((self._weights[name] != 0) & ~mask).count_nonzero() for name, mask in masks.items()))
+        return int(sum((self._weights[name].bool() > mask).count_nonzero() for name, mask in masks.items()))
 
     def _check_counts(self, counts: Mapping[str, int], what: str) -> None:
         for name, count in counts.items():

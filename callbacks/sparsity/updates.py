@@ -16,35 +16,36 @@ def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
         >>> top_k(torch.tensor([3.0, 1.0, 3.0, 2.0]), 2, torch.tensor([True, True, True, True]))
         tensor([ True, False,  True, False])
     """
-    shape, available = score.shape, int(among.count_nonzero())
+    available = int(among.count_nonzero())
     if not 0 <= k <= available:
         raise ValueError(f"k is {k}, but there are {available} entries to choose from")
     if k == 0:
         return torch.zeros_like(among)
     score = score.double() if not score.is_floating_point() else score
-    among = among.flatten()
-    score = score.flatten().masked_fill(~among, -torch.inf)
-    threshold = _kth_largest(score, k)
+    sparse = available < score.numel() / 2
+    threshold = _kth_largest(score[among] if sparse else score.masked_fill(~among, -torch.inf).flatten(), k)
     if bool(threshold.isnan()):
         raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
-    chosen = score > threshold
-    ties = ((score == threshold) & among).nonzero().flatten()
-    chosen[ties[: k - int(chosen.count_nonzero())]] = True
-    return chosen.view(shape)
+    chosen = (score >= threshold) & among
+    surplus = int(chosen.count_nonzero()) - k
+    if surplus:
+        ties = ((score == threshold) & among).flatten().nonzero().flatten()
+        chosen.view(-1)[ties[len(ties) - surplus :]] = False
+    return chosen
+
+
+_STRIDE = 64
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:
-    """The k-th largest of ``values``, NaN first; counted into ranges first, four times as fast as ``topk`` alone."""
-    if values.numel() < 2**12:
-        return values.topk(k, sorted=False).values.min()
-    bits = 16 if values.numel() > 2**17 else 12  # of the number, its sign and exponent first, that make a range
-    ranges = values.float().view(torch.int32) >> (32 - bits)
-    ranges ^= (ranges >> 31).bitwise_and_(2 ** (bits - 1) - 1)  # whole numbers in the order of the values
-    ranges.neg_().add_(2 ** (bits - 1) - 1)  # 0 for the highest
-    reached = torch.bincount(ranges, minlength=2**bits).cumsum(0)
-    place = int(torch.searchsorted(reached, k))
-    above = int(reached[place - 1]) if place else 0
-    return values[ranges == place].topk(k - above, sorted=False).values.min()
+    """The k-th largest of ``values``, NaN first; a sample tells first which values cannot be it."""
+    if values.numel() > 2**12:
+        sample = values[::_STRIDE]
+        share = min(int(k / values.numel() * len(sample) * 1.1) + 32, len(sample))
+        likely = values[~(values < sample.topk(share, sorted=False).values.min())]
+        if len(likely) >= k:
+            values = likely
+    return values.topk(k, sorted=False).values.min()
 
 
 def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
@@ -70,7 +71,7 @@ def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) 
         >>> drop_and_grow(mask, torch.tensor([5.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 2.0, 3.0]), 1)
         tensor([ True, False, False,  True])
     """
-    active = int(mask.sum())
+    active = int(mask.count_nonzero())
     if not 0 <= n <= active:
         raise ValueError(f"n is {n}, but the mask has {active} active entries to drop")
     kept = top_k(drop_score, active - n, mask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.utils import prune
+from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks import GradientFlowMonitor, RigL
+from callbacks import GradientFlowMonitor, RigL, SparseTraining
 from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5
@@ -31,48 +31,72 @@ SPARSITY = 0.9
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its images and how long to measure it: optimizer steps a fit, fits an arm."""
+    """A network, its images and how long to measure it: periods of ``PERIOD`` steps, and the steps of a turn."""
 
     name: str
     network: Callable[[], nn.Module]
     image: tuple[int, int, int]
     batch_size: int
-    steps: int
-    rounds: int
+    periods: int
+    turn: int
 
 
 CASES = [
-    Case("LeNet-5, batch 128", LeNet5, (1, 28, 28), 128, steps=300, rounds=15),
-    Case("ResNet-18-like (11.2M weights), batch 32", resnet18_like, (3, 32, 32), 32, steps=100, rounds=3),
+    Case("LeNet-5, batch 128", LeNet5, (1, 28, 28), 128, periods=50, turn=5),
+    Case("ResNet-18-like (11.2M weights), batch 32", resnet18_like, (3, 32, 32), 32, periods=3, turn=1),
 ]
+PERIOD = 100  # steps from one mask update to the next
 WARM_UP = 4  # steps of the first epoch, which is not timed
 
 
 class Noise(pl.LightningDataModule):
-    """The same random batch again and again: a short first epoch, then one of ``case.steps``."""
+    """The same random batch again and again: a short first epoch, then ``case.periods`` with and without."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
         self.case = case
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        batches = self.case.steps if self.trainer is not None and self.trainer.current_epoch else WARM_UP
+        second = self.trainer is not None and self.trainer.current_epoch
+        batches = 2 * PERIOD * self.case.periods if second else WARM_UP
         size = self.case.batch_size
         images = torch.randn(1, *self.case.image).expand(batches * size, *self.case.image)
         return DataLoader(TensorDataset(images, torch.arange(batches * size) % 10), batch_size=size)
 
 
-class Stopwatch(pl.Callback):
-    """Times the second epoch; in the first, ModelPruning prunes."""
+class Turns(pl.Callback):
+    """Switches an arm off and on again every ``turn`` steps of the second epoch, and times the turns.
 
-    def __init__(self) -> None:
-        self.start = self.seconds = 0.0
+    Both kinds of turns see the same process, memory and noise of the machine: a fit's time differs more from
+    one process to the next than by what is measured here. The learning rate is 0, so that nothing changes.
+    """
+
+    def __init__(self, arm: Arm, turn: int) -> None:
+        self.arm, self.turn = arm, turn
+        self.seconds: list[float] = []
+        self.start = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.start = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.seconds = time.perf_counter() - self.start
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if not trainer.current_epoch or (batch_idx + 1) % self.turn:
+            return
+        self.seconds.append(time.perf_counter() - self.start)
+        on = len(self.seconds) % 2 == 0
+        self.arm.switch(on)
+        trainer.callbacks = [*(self.arm.callbacks if on else []), self]  # type: ignore[attr-defined]
+        self.start = time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a Trainer has besides the module, and what else must be done to switch that on and off."""
+
+    callbacks: list[pl.Callback]
+    switch: Callable[[bool], None] = lambda on: None
 
 
 def weighted_layers(network: nn.Module) -> list[tuple[nn.Module, str]]:
@@ -80,50 +104,79 @@ def weighted_layers(network: nn.Module) -> list[tuple[nn.Module, str]]:
     return [(layer, "weight") for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
 
 
-def no_callbacks(network: nn.Module) -> list[pl.Callback]:  # noqa: ARG001  # an arm like the others
-    return []
+def nothing(network: nn.Module) -> Arm:  # noqa: ARG001  # an arm like the others
+    return Arm([])
 
 
-def rigl(network: nn.Module) -> list[pl.Callback]:  # noqa: ARG001
-    # the defaults: an update every 100 steps, a measurement every 50
-    return [RigL(SPARSITY, window=UpdateWindow(100, stop=10**9)), GradientFlowMonitor(every_n_steps=50)]
+def rigl(network: nn.Module) -> Arm:  # noqa: ARG001
+    # the defaults, a mask update every 100 steps and a measurement every 50; every other step is without
+    return Arm([RigL(SPARSITY, window=UpdateWindow(2 * PERIOD, stop=10**9)), GradientFlowMonitor(every_n_steps=50)])
 
 
-def model_pruning(network: nn.Module) -> list[pl.Callback]:
-    return [
-        ModelPruning(
-            "l1_unstructured",
-            weighted_layers(network),
-            amount=SPARSITY,
-            use_global_unstructured=False,
-            apply_pruning=lambda epoch: epoch == 0,
-            use_lottery_ticket_hypothesis=False,
-        )
-    ]
+def fixed_mask(network: nn.Module) -> Arm:  # noqa: ARG001
+    return Arm([SparseTraining(SPARSITY)])
 
 
-def torch_prune(network: nn.Module) -> list[pl.Callback]:
+def model_pruning(network: nn.Module) -> Arm:
+    pruning = ModelPruning(
+        "l1_unstructured",
+        weighted_layers(network),
+        amount=SPARSITY,
+        use_global_unstructured=False,
+        apply_pruning=lambda epoch: epoch == 0,
+        use_lottery_ticket_hypothesis=False,
+    )
+    return Arm([pruning], switch_pruning(network))
+
+
+def torch_prune(network: nn.Module) -> Arm:
     for layer, name in weighted_layers(network):
         prune.random_unstructured(layer, name, SPARSITY)  # type: ignore[no-untyped-call]
-    return []
+    return Arm([], switch_pruning(network))
 
 
-ARMS: dict[str, Callable[[nn.Module], list[pl.Callback]]] = {
-    "no callbacks": no_callbacks,
+def switch_pruning(network: nn.Module) -> Callable[[bool], None]:
+    """torch.nn.utils.prune replaces a parameter by its product with a mask, made by a hook before each forward."""
+    hooks: dict[nn.Module, dict[int, Any]] = {}
+
+    def switch(on: bool) -> None:
+        for layer, _ in weighted_layers(network):
+            if on:
+                layer._forward_pre_hooks.update(hooks[layer])
+                layer.register_parameter("weight_orig", layer._parameters.pop("weight"))
+            else:
+                hooks[layer] = dict(layer._forward_pre_hooks)
+                layer._forward_pre_hooks.clear()
+                del layer.weight
+                layer.register_parameter("weight", layer._parameters.pop("weight_orig"))
+
+    return switch
+
+
+ARMS: dict[str, Callable[[nn.Module], Arm]] = {
+    "nothing": nothing,
     "RigL + GradientFlowMonitor": rigl,
+    "SparseTraining": fixed_mask,
     "Lightning's ModelPruning": model_pruning,
     "torch.nn.utils.prune": torch_prune,
 }
 
 
-def seconds_per_step(case: Case, arm: Callable[[nn.Module], list[pl.Callback]]) -> float:
-    """One fit of two epochs; the second is timed."""
+def measure(case: Case, make: Callable[[nn.Module], Arm]) -> tuple[float, float]:
+    """Seconds of a step with an arm, and their ratio to those without it.
+
+    The time of a period is the sum over its turns of their medians over all periods: a mask update falls
+    into one turn of each period, so that the median of all turns would not see it.
+    """
     torch.manual_seed(0)
     network = case.network()
-    stopwatch = Stopwatch()
-    trainer = quiet_trainer([stopwatch, *arm(network)], max_epochs=2, reload_dataloaders_every_n_epochs=1)
-    trainer.fit(SparseClassifier(network, num_classes=10), Noise(case))
-    return stopwatch.seconds / case.steps
+    arm = make(network)
+    turns = Turns(arm, case.turn)
+    trainer = quiet_trainer([*arm.callbacks, turns], max_epochs=2, reload_dataloaders_every_n_epochs=1)
+    module = SparseClassifier(network, 10, optimizer=lambda parameters: SGD(parameters, lr=0.0, momentum=0.9))
+    trainer.fit(module, Noise(case))
+    seconds = torch.tensor(turns.seconds).view(case.periods, -1, 2).median(dim=0).values.sum(dim=0) / PERIOD
+    return float(seconds[0]), float(seconds[0] / seconds[1])
 
 
 def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
@@ -139,19 +192,6 @@ def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trai
     )
 
 
-def measure(case: Case) -> dict[str, tuple[float, float]]:
-    """Arm -> (median seconds a step, median ratio to the dense fit of the same round), rounds interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in ARMS}
-    for _ in range(case.rounds):
-        for name, arm in ARMS.items():
-            times[name].append(seconds_per_step(case, arm))
-    reference = times["no callbacks"]
-    return {
-        name: (statistics.median(own), statistics.median(a / b for a, b in zip(own, reference, strict=True)))
-        for name, own in times.items()
-    }
-
-
 def mask_bytes_per_weight() -> float:
     """Memory of a LeNet-5's masks over the weights they mask."""
     owner = RigL(SPARSITY)
@@ -165,9 +205,10 @@ def main() -> None:
     console = Console()
     for case in CASES:
         table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {torch.get_num_threads()} threads")
-        for column in ("Trainer with", "ms a step", "ratio to no callbacks"):
+        for column in ("Trainer with", "ms a step", "ratio to without"):
             table.add_column(column, justify="left" if column == "Trainer with" else "right")
-        for name, (seconds, ratio) in measure(case).items():
+        for name, arm in ARMS.items():
+            seconds, ratio = measure(case, arm)
             table.add_row(name, f"{seconds * 1e3:.2f}", f"{ratio:.3f}")
         console.print(table)
     console.print(f"mask memory: {mask_bytes_per_weight():.2f} bytes a weight")
