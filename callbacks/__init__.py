@@ -4,12 +4,14 @@ from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .gradient_flow import GradientFlowMonitor
 from .observer import MaskObserver
+from .pruning import GradualPruning
 from .sparse_training import SparseTraining
 
 __all__ = [
     "SET",
     "DynamicSparseTraining",
     "GradientFlowMonitor",
+    "GradualPruning",
     "MaskObserver",
     "RigL",
     "SparseTraining",
