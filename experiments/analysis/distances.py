@@ -102,22 +102,11 @@ def mds_map(distances: Matrix) -> Map:
         raise ValueError(f"distances has shape {given.shape}; it is (n, n) with n at least 2")
     if not np.isfinite(given).all() or (given < 0).any() or np.diagonal(given).any():
         raise ValueError("distances must be finite, 0 or more, and exactly 0 on the diagonal")
-    scale = given.max()
-    if scale == 0 or not np.allclose(given, given.T, rtol=1e-9, atol=1e-9 * scale):
+    if not given.any() or not np.allclose(given, given.T, rtol=1e-9, atol=1e-9 * given.max()):
         raise ValueError("distances must be symmetric, and not all 0: there is nothing to draw")
-    # the scale is taken out because scikit-learn's SMACOF has absolute constants
-    scaled = (given + given.T) / (2 * scale)
-    mds = MDS(
-        n_components=2,
-        metric="precomputed",
-        init="classical_mds",
-        n_init=1,
-        max_iter=3000,
-        eps=1e-9,
-        normalized_stress=True,
-    )
-    points = mds.fit_transform(scaled)
-    return Map((points - points.mean(0)) * scale, float(mds.stress_))
+    mds = MDS(n_components=2, metric="precomputed", init="classical_mds", n_init=1, normalized_stress=True)
+    points = mds.fit_transform((given + given.T) / 2)
+    return Map(np.asarray(points), float(mds.stress_))
 
 
 def _stacked(solutions: Sequence[Weights], names: Sequence[str]) -> Iterator[Tensor]:

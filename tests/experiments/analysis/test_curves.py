@@ -157,6 +157,9 @@ def test_bad_curves_are_refused(solution: dict[str, Tensor]) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             train_curve(module, **{"start": solution, "end": end, "batches": rings(), **arguments})
+    last_step = {"epochs": 1, "optimizer": lambda p: torch.optim.SGD(p, lr=3e38, weight_decay=100)}
+    with pytest.raises(ValueError, match=r"curve.points\[1\]\['0.weight'\] holds NaN or infinity"):
+        train_curve(module, solution, end, rings()[:1], **last_step)
     with pytest.raises(TypeError, match="read only once"):
         train_curve(module, solution, end, iter(rings()))
     with pytest.raises(ValueError, match=r"a curve is defined on \[0, 1\]"):

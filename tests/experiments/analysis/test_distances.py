@@ -114,6 +114,12 @@ def test_the_map_of_many_dimensions_is_deterministic_and_honest() -> None:
     assert (drawn @ pdist(points)) / (drawn @ drawn) == pytest.approx(1, abs=1e-4)
 
 
+def test_rounding_errors_of_symmetry_are_no_matter() -> None:
+    distances = squareform(pdist(np.random.default_rng(0).normal(size=(4, 2)) * 1e6))
+    found = mds_map(distances * (1 + 1e-12 * np.tri(4)))
+    np.testing.assert_allclose(cdist(found.points, found.points), distances, rtol=1e-6, atol=1e-6)
+
+
 def test_equal_solutions_fall_on_one_point_of_the_map() -> None:
     found = mds_map(np.array([[0, 0, 3], [0, 0, 3], [3, 3, 0]], dtype=float))
     np.testing.assert_allclose(pdist(found.points), [0, 3, 3], atol=1e-4)
