@@ -105,7 +105,7 @@ def mds_map(distances: Matrix) -> Map:
     if not given.any() or not np.allclose(given, given.T, rtol=1e-9, atol=1e-9 * given.max()):
         raise ValueError("distances must be symmetric, and not all 0: there is nothing to draw")
     mds = MDS(n_components=2, metric="precomputed", init="classical_mds", n_init=1, normalized_stress=True)
-    points = mds.fit_transform((given + given.T) / 2)
+    points = mds.fit_transform(given)
     return Map(np.asarray(points), float(mds.stress_))
 
 

@@ -77,9 +77,17 @@ def test_the_sparse_subspace_is_not_left(solution: dict[str, Tensor]) -> None:
     start = {**solution, "0.weight": solution["0.weight"] * masks["0.weight"]}
     end = {**start, "0.weight": start["0.weight"].flip(1) * masks["0.weight"], "2.weight": -start["2.weight"]}
 
-    def noisy(points: list[Tensor]) -> torch.optim.Optimizer:
+    class Noisy(torch.optim.SGD):
         """Moves weights that have no gradient, too."""
-        return torch.optim.SGD([{"params": [p]} for p in points], lr=0.1, momentum=0.9, weight_decay=0.1)
+
+        def step(self) -> None:
+            super().step()
+            with torch.no_grad():
+                for point in self.param_groups[0]["params"]:
+                    point += 0.01
+
+    def noisy(points: list[Tensor]) -> torch.optim.Optimizer:
+        return Noisy(points, lr=0.1, momentum=0.9)
 
     sparse = train_curve(perceptron(), start, end, rings(), masks=masks, epochs=3, optimizer=noisy)
     assert all(not point["0.weight"][~masks["0.weight"]].any() for point in sparse.points)
