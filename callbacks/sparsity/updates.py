@@ -28,7 +28,7 @@ def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
     threshold = _kth_largest(score[among] if sparse else score.masked_fill(~among, -torch.inf).flatten(), k)
     if bool(threshold.isnan()):
         raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
-    chosen = (score >= threshold) & among
+    chosen = ((score >= threshold) & among).contiguous()
     surplus = int(chosen.count_nonzero()) - k
     if surplus:
         ties = ((score == threshold) & among).flatten().nonzero().flatten()

@@ -1,0 +1,85 @@
+"""The arms of the paper's LeNet-5 study: what is trained, from which weights, under which masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from callbacks import SET, DynamicSparseTraining, GradualPruning, RigL, SparseTraining
+from callbacks.sparsity import (
+    Dense,
+    Gradient,
+    Initialization,
+    Inverted,
+    LayerScaled,
+    ProportionalToLR,
+    PruningWindow,
+    UnitScaled,
+    UpdateWindow,
+)
+from lightning_modules.networks import LeNet5
+
+SPARSITY = 0.95
+STEPS = 11_719  # 25 epochs of batch 128
+TICKETS = 5
+
+METHODS: dict[str, Callable[..., SparseTraining]] = {
+    "scratch": SparseTraining,
+    "set": partial(SET, drop_fraction=ProportionalToLR(0.3), window=UpdateWindow(100, stop=1.0)),
+    "rigl": partial(RigL, drop_fraction=ProportionalToLR(0.3), window=UpdateWindow(100, stop=1.0)),
+    "rigl-inverted": partial(
+        DynamicSparseTraining,
+        grow=Inverted(Gradient()),
+        drop_fraction=ProportionalToLR(0.3),
+        window=UpdateWindow(100, stop=1.0),
+    ),
+}
+INITIALIZATIONS: dict[str, Initialization] = {"dense": Dense(), "liu": LayerScaled(), "unit": UnitScaled()}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ in their seed alone.
+
+    Args:
+        name: as in the results; also the folder.
+        masks: the pruned run (its seed) whose final masks are used; None without given masks.
+        weights: ``fresh`` weights for every seed; the ``same`` fresh weights for all seeds, which then differ in
+            data order alone; or those of the pruned run at its ``start`` (a lottery ticket) or ``end``.
+        method: makes the owner of the masks; None trains densely.
+        network: what is trained.
+    """
+
+    name: str
+    masks: int | None = None
+    weights: Literal["fresh", "same", "start", "end"] = "fresh"
+    method: Callable[..., SparseTraining] | None = None
+    network: Callable[[], Any] = LeNet5
+
+
+def gradual_pruning(**arguments: Any) -> GradualPruning:
+    """Steps 3,000 to 7,000 of 11,719, every 100; as fractions, so that a short study prunes too."""
+    return GradualPruning(SPARSITY, window=PruningWindow(100, start=3000 / STEPS, stop=7000 / STEPS), **arguments)
+
+
+def with_masks(method: str, initialization: str) -> Callable[..., SparseTraining]:
+    return partial(METHODS[method], SPARSITY, initialization=INITIALIZATIONS[initialization])
+
+
+PRUNED = Arm("pruned", method=gradual_pruning)
+ARMS = [
+    PRUNED,
+    *(Arm(f"lottery-{ticket}", ticket, "start", with_masks("scratch", "dense")) for ticket in range(TICKETS)),
+    *(
+        Arm(f"{method}-{initialization}", 0, "fresh", with_masks(method, initialization))
+        for initialization in ("unit", "dense", "liu")
+        for method in ("rigl", "set", "scratch")
+    ),
+    Arm("dense"),
+    Arm("scratch-same-init", 0, "same", with_masks("scratch", "unit")),
+    Arm("prune-restart", 0, "end", with_masks("scratch", "dense")),
+    Arm("small-dense", network=partial(LeNet5, LeNet5.SMALL_DENSE)),
+    Arm("rigl-inverted-unit", 0, "fresh", with_masks("rigl-inverted", "unit")),
+]

@@ -1,0 +1,80 @@
+"""All runs of a study, on several processes, going on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import multiprocessing
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from .arms import PRUNED, Arm
+from .train import Settings, train
+
+COLUMNS = ["arm", "data", "seed", "steps", "test_acc", "failed", "minutes", "commit", "versions", "machine"]
+
+
+def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path, processes: int) -> None:
+    """Train every arm with every seed and keep one row each; finished runs are not run again.
+
+    Args:
+        arms: what to train; the pruned runs come first, since others start from their masks.
+        seeds: 0 to ``seeds - 1``.
+        settings: shared by all runs.
+        results: CSV file, written anew after every run.
+        processes: runs at a time, one thread each.
+    """
+    jobs = [(arm, seed) for seed in range(seeds) for arm in arms]
+    console = Console()
+    with Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+        bar = progress.add_task("runs", total=len(jobs))
+        # a new process for every run: what one leaves behind does not reach another
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn, initializer=_quiet, max_tasks_per_child=1) as pool:
+            needed = {arm.masks for arm, _ in jobs if arm.masks is not None}
+            first = [(PRUNED, seed) for seed in sorted(needed | {s for arm, s in jobs if arm is PRUNED})]
+            rest = [job for job in jobs if job[0] is not PRUNED]
+            for stage in (first, rest):
+                waiting = {}
+                for arm, seed in stage:
+                    product = settings.product(arm.name, seed)
+                    if product.exists():
+                        _keep(results, [torch.load(product, weights_only=True)["row"]])
+                        progress.advance(bar)
+                    else:
+                        waiting[pool.submit(train, arm, seed, settings)] = f"{arm.name}, seed {seed}"
+                for done in as_completed(waiting):
+                    row = done.result()
+                    _keep(results, [row])
+                    progress.advance(bar)
+                    console.print(f"{waiting[done]}: {row['test_acc']} in {row['minutes']} min")
+
+
+def _keep(results: Path, rows: Iterable[dict[str, object]]) -> None:
+    """Put rows among those of the file, in place of older ones of the same arm and seed."""
+    kept: dict[tuple[str, int], dict[str, object]] = {}
+    if results.exists():
+        with results.open(newline="") as file:
+            kept = {(row["arm"], int(row["seed"])): dict(row) for row in csv.DictReader(file)}
+    for row in rows:
+        kept[str(row["arm"]), int(str(row["seed"]))] = row
+    results.parent.mkdir(parents=True, exist_ok=True)
+    partial = results.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept[key] for key in sorted(kept))
+    os.replace(partial, results)
+
+
+def _quiet() -> None:
+    """In a worker: Lightning's notes on every fit say nothing new a hundred times."""
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
