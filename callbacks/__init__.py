@@ -3,6 +3,7 @@
 from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .gradient_flow import GradientFlowMonitor
+from .hessian import HessianSpectrum, read_spectrum
 from .observer import MaskObserver
 from .sparse_training import SparseTraining
 
@@ -10,8 +11,10 @@ __all__ = [
     "SET",
     "DynamicSparseTraining",
     "GradientFlowMonitor",
+    "HessianSpectrum",
     "MaskObserver",
     "RigL",
     "SparseTraining",
     "read_masks",
+    "read_spectrum",
 ]

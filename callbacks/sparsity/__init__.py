@@ -1,5 +1,6 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from .curvature import hessian, hessian_vector_product, lanczos_extremes
 from .distributions import ER, ERK, Distribution, Uniform
 from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
@@ -8,6 +9,7 @@ from .randomness import generator_for
 from .schedules import Constant, Cosine, Cubic, InversePower, Linear, ProportionalToLR, Schedule, UpdateWindow
 from .scores import Gradient, Magnitude, Random, Saliency, Score
 from .selection import SparseWeight, select
+from .spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
 from .updates import drop_and_grow, top_k
 
 __all__ = [
@@ -18,10 +20,12 @@ __all__ = [
     "Cubic",
     "Dense",
     "Distribution",
+    "Exact",
     "Gradient",
     "GradientFlow",
     "Initialization",
     "InversePower",
+    "Lanczos",
     "LayerScaled",
     "Linear",
     "Magnitude",
@@ -32,12 +36,17 @@ __all__ = [
     "Schedule",
     "Score",
     "SparseWeight",
+    "Spectrum",
+    "SpectrumMethod",
     "Uniform",
     "UnitScaled",
     "UpdateWindow",
     "drop_and_grow",
     "generator_for",
     "gradient_flow",
+    "hessian",
+    "hessian_vector_product",
+    "lanczos_extremes",
     "select",
     "top_k",
 ]
