@@ -50,7 +50,7 @@ def hessian(
     needed = size**2 * 8 / 2**30
     if needed > max_gib:
         raise ValueError(
-            f"the exact Hessian of {size:,} entries takes {needed:.1f} GiB, more than max_gib={max_gib}: use "
+            f"the exact Hessian of {size:,} entries takes {needed:.3g} GiB, more than max_gib={max_gib}: use "
             "Lanczos, which needs only products, or a higher sparsity, or raise max_gib"
         )
     gradient = ActiveGradient(loss, parameters, active)

@@ -26,7 +26,7 @@ class Spectrum:
             that it scatters to both sides.
 
     Raises:
-        ValueError: the shapes differ, there is nothing, or an eigenvalue is not finite.
+        ValueError: an argument is not as said here.
 
     Example:
         >>> spectrum = Spectrum.of(torch.tensor([4.0, -1.0, 0.0, 1.0]))
@@ -39,13 +39,14 @@ class Spectrum:
     resolution: float = 1e-6
 
     def __post_init__(self) -> None:
-        if self.eigenvalues.dim() != 1 or self.eigenvalues.shape != self.shares.shape or not len(self.shares):
+        e, s = self.eigenvalues, self.shares
+        if e.dim() != 1 or e.shape != s.shape or not len(e) or {e.dtype, s.dtype} != {torch.float64}:
             raise ValueError(
-                f"eigenvalues {tuple(self.eigenvalues.shape)} and shares {tuple(self.shares.shape)} are two lists of "
-                "the same length, at least 1"
+                f"eigenvalues {e.dtype} {tuple(e.shape)} and shares {s.dtype} {tuple(s.shape)} must be two float64 "
+                "lists of the same length, at least 1"
             )
-        if not self.eigenvalues.isfinite().all():
-            raise ValueError("an eigenvalue is not finite")
+        if not e.isfinite().all() or (e.diff() < 0).any():
+            raise ValueError("the eigenvalues must be finite and ascending")
 
     @classmethod
     def of(cls, eigenvalues: Tensor) -> Spectrum:

@@ -219,14 +219,17 @@ def test_a_matrix_too_large_is_refused_with_its_size_before_the_loss_is_computed
     def loss() -> Tensor:
         raise AssertionError("computed")
 
-    with pytest.raises(ValueError, match=r"Hessian of 44,100 entries takes 14.5 GiB, more than max_gib=2.0: use Lanczos"):
+    with pytest.raises(ValueError, match=r"of 44,100 entries takes 14.5 GiB, more than max_gib=2.0: use Lanczos"):
         hessian(loss, {"weight": weight})
 
 
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        ({"v": torch.ones(2, dtype=torch.bool)}, "masks\\['v'\\] torch.bool \\(2,\\) is not a bool mask of a parameter"),
+        (
+            {"v": torch.ones(2, dtype=torch.bool)},
+            "masks\\['v'\\] torch.bool .* is not a bool mask of a parameter",
+        ),
         ({"w": torch.ones(3, dtype=torch.bool)}, "masks\\['w'\\] torch.bool \\(3,\\)"),
         ({"w": torch.ones(2)}, "masks\\['w'\\] torch.float32"),
         ({"w": torch.zeros(2, dtype=torch.bool)}, "no parameter has an active entry"),

@@ -27,7 +27,9 @@ def test_the_density_is_one_and_agrees_with_a_slow_reference(values: list[float]
     grid = np.linspace(-200, 200, 4001)
     density = Spectrum.of(torch.tensor(values)).density(torch.tensor(grid), width).numpy()
     values32 = np.float32(values).astype(float)
-    expected = np.mean([np.exp(-(((grid - v) / width) ** 2) / 2) for v in values32], axis=0) / width / np.sqrt(2 * np.pi)
+    expected = (
+        np.mean([np.exp(-(((grid - v) / width) ** 2) / 2) for v in values32], axis=0) / width / np.sqrt(2 * np.pi)
+    )
     np.testing.assert_allclose(density, expected, atol=1e-12)
     assert density.sum() * 0.1 == pytest.approx(1, abs=1e-6)
 
@@ -39,7 +41,7 @@ def test_rounding_around_zero_is_not_negative() -> None:
 
 
 def test_shares_weigh_the_eigenvalues() -> None:
-    spectrum = Spectrum(torch.tensor([-1.0, 3.0]), torch.tensor([0.2, 0.8]))
+    spectrum = Spectrum(torch.tensor([-1.0, 3.0]).double(), torch.tensor([0.2, 0.8]).double())
     assert spectrum.negative_share == pytest.approx(0.2)
     at = spectrum.density(torch.tensor([-1.0, 3.0]), 0.1)
     assert at[1] / at[0] == pytest.approx(4)
@@ -49,8 +51,13 @@ def test_shares_weigh_the_eigenvalues() -> None:
     ("build", "message"),
     [
         (lambda: Spectrum.of(torch.zeros(0)), "at least 1"),
-        (lambda: Spectrum(torch.zeros(2), torch.zeros(3)), r"eigenvalues \(2,\) and shares \(3,\)"),
-        (lambda: Spectrum.of(torch.tensor([0.0, torch.nan])), "an eigenvalue is not finite"),
+        (
+            lambda: Spectrum(torch.zeros(2), torch.zeros(3)),
+            r"\(2,\) and shares torch.float32 \(3,\) must be",
+        ),
+        (lambda: Spectrum(torch.zeros(2), torch.zeros(2)), "must be two float64 lists"),
+        (lambda: Spectrum.of(torch.tensor([0.0, torch.nan])), "must be finite and ascending"),
+        (lambda: Spectrum(torch.tensor([1.0, 0.0]).double(), torch.ones(2).double()), "must be finite and ascending"),
         (lambda: Spectrum.of(torch.zeros(1)).density(torch.zeros(1), 0.0), "width is 0.0"),
         (lambda: Lanczos(steps=0), "steps is 0"),
         (lambda: Lanczos(probes=0), "probes is 0"),
@@ -76,7 +83,7 @@ def quadratic(eigenvalues: torch.Tensor):
 def test_exact_finds_every_eigenvalue() -> None:
     eigenvalues = torch.linspace(-3, 8, 40, dtype=torch.float64)
     torch.testing.assert_close(Exact()(*quadratic(eigenvalues)).eigenvalues, eigenvalues)
-    with pytest.raises(ValueError, match="takes 0.0 GiB, more than max_gib=1e-09"):
+    with pytest.raises(ValueError, match="takes 1.19e-05 GiB, more than max_gib=1e-09"):
         Exact(max_gib=1e-9)(*quadratic(eigenvalues))
 
 
