@@ -3,6 +3,7 @@
 from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .gradient_flow import GradientFlowMonitor
+from .hessian import HessianSpectrum, read_spectrum
 from .observer import MaskObserver
 from .pruning import GradualPruning
 from .sparse_training import SparseTraining
@@ -12,8 +13,10 @@ __all__ = [
     "DynamicSparseTraining",
     "GradientFlowMonitor",
     "GradualPruning",
+    "HessianSpectrum",
     "MaskObserver",
     "RigL",
     "SparseTraining",
     "read_masks",
+    "read_spectrum",
 ]

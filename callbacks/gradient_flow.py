@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
-from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from .observer import MaskObserver, callbacks_of, log_metrics
+from .probe import Probe, ProbeLoss
 from .sparse_training import SparseTraining
 from .sparsity import gradient_flow
-
-ProbeLoss = Callable[[pl.LightningModule, Any], Tensor]
 
 
 class GradientFlowMonitor(MaskObserver):
@@ -64,30 +58,18 @@ class GradientFlowMonitor(MaskObserver):
     ) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps is {every_n_steps}; it counts optimizer steps, 1 or more")
-        if isinstance(probe_batch, int) and probe_batch < 1:
-            raise ValueError(f"probe_batch is {probe_batch}; as a number it counts samples, 1 or more")
         self.every_n_steps = every_n_steps
         self.per_layer = per_layer
-        self.probe_batch = probe_batch
-        self.probe_loss = probe_loss
+        self._probe = None if probe_batch is None else Probe(probe_batch, probe_loss)
         self._steps: dict[int, int] = {}  # by optimizer
-        self._probe: Any = None
         self._before = 0.0
         self._state_key = self._generate_state_key(every_n_steps=every_n_steps, per_layer=per_layer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
             self._steps = {}
-        if self.probe_batch is not None:
-            if self.probe_loss is None and not pl_module.automatic_optimization:
-                raise ValueError("a probe of a module with manual optimization needs a probe_loss")
-            with isolate_rng():
-                batch = self.probe_batch
-                if isinstance(batch, int):
-                    batch = _first_samples(trainer.train_dataloader, batch)
-                batch = trainer.precision_plugin.convert_input(batch)
-                batch = pl_module._on_before_batch_transfer(batch)
-                self._probe = trainer.strategy.batch_to_device(batch)
+        if self._probe is not None:
+            self._probe.start(trainer, pl_module)
 
     # The owner of the masks, if there is one, calls on_dense_gradients before it masks them.
     def on_before_optimizer_step(
@@ -119,44 +101,22 @@ class GradientFlowMonitor(MaskObserver):
             if self.per_layer or not name
         }
         if self._probe is not None:
-            values[f"{prefix}probe"] = self._probe_norm(trainer, pl_module, masks)
+            values[f"{prefix}probe"] = self._probe.measure(trainer, pl_module, _active_norm(masks))
         log_metrics(trainer, values)
 
     def on_before_mask_update(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
     ) -> None:
         if self._probe is not None:
-            self._before = self._probe_norm(trainer, pl_module, masks)
+            self._before = self._probe.measure(trainer, pl_module, _active_norm(masks))
 
     def on_after_mask_update(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
     ) -> None:
         if self._probe is not None:
-            after = self._probe_norm(trainer, pl_module, masks)
+            after = self._probe.measure(trainer, pl_module, _active_norm(masks))
             values = {"before_update": self._before, "after_update": after, "delta": after - self._before}
             log_metrics(trainer, {f"grad_flow/{name}": value for name, value in values.items()})
-
-    def _probe_norm(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> float:
-        """Norm of the active gradient on the probe batch, measured on a copy of the module."""
-        with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="You are trying to `self.log")
-            try:
-                replica = copy.deepcopy(pl_module)  # Lightning detaches a copy from the Trainer: it logs nothing
-                for method in ("forward", "training_step"):  # torch.compile binds its own to the original
-                    replica.__dict__.pop(method, None)
-                with trainer.precision_plugin.train_step_context():
-                    loss = (self.probe_loss or _training_loss)(replica, self._probe)
-                parameters = {name: p for name, p in replica.named_parameters() if p.requires_grad}
-                gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-            except (RuntimeError, TypeError, AttributeError) as error:
-                raise RuntimeError(
-                    f"the probe could not run a detached copy of {type(pl_module).__name__} ({error}): give a "
-                    "probe_loss that needs neither the Trainer nor what training_step keeps"
-                ) from error
-        flows = gradient_flow(
-            {name: grad for name, grad in zip(parameters, gradients, strict=True) if grad is not None}, masks
-        )
-        return flows[""].active
 
     @property
     def state_key(self) -> str:
@@ -169,22 +129,18 @@ class GradientFlowMonitor(MaskObserver):
         self._steps = dict(state_dict["steps"])
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._probe = None
+        if self._probe is not None:
+            self._probe.stop()
 
 
-def _training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
-    arguments = (batch, 0) if is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2) else (batch,)
-    output: Any = module.training_step(*arguments)
-    loss: Tensor = output["loss"] if isinstance(output, Mapping) else output
-    return loss
+def _active_norm(masks: Mapping[str, Tensor]) -> Callable[[Callable[[], Tensor], Mapping[str, nn.Parameter]], float]:
+    """Measures the norm of the active gradient."""
 
-
-def _first_samples(loader: object, count: int) -> Any:
-    """One batch of the first samples of the loader's data set, without touching the loader."""
-    if not isinstance(loader, DataLoader):
-        raise ValueError(
-            f"probe_batch={count} takes samples from a DataLoader, but the training data is a "
-            f"{type(loader).__name__}: give a batch instead"
+    def norm(loss: Callable[[], Tensor], parameters: Mapping[str, nn.Parameter]) -> float:
+        gradients = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
+        flows = gradient_flow(
+            {name: grad for name, grad in zip(parameters, gradients, strict=True) if grad is not None}, masks
         )
-    head = DataLoader(loader.dataset, batch_size=count, collate_fn=loader.collate_fn, generator=torch.Generator())
-    return next(iter(head))
+        return flows[""].active
+
+    return norm

@@ -1,5 +1,6 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from .curvature import hessian, hessian_vector_product, lanczos_extremes
 from .distributions import ER, ERK, Distribution, Uniform
 from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
@@ -18,6 +19,7 @@ from .schedules import (
 )
 from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score
 from .selection import SparseWeight, select
+from .spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
 from .updates import drop_and_grow, prune_globally, prune_to_count, top_k
 
 __all__ = [
@@ -28,11 +30,13 @@ __all__ = [
     "Cubic",
     "Dense",
     "Distribution",
+    "Exact",
     "Gradient",
     "GradientFlow",
     "Initialization",
     "InversePower",
     "Inverted",
+    "Lanczos",
     "LayerScaled",
     "Linear",
     "Magnitude",
@@ -44,12 +48,17 @@ __all__ = [
     "Schedule",
     "Score",
     "SparseWeight",
+    "Spectrum",
+    "SpectrumMethod",
     "Uniform",
     "UnitScaled",
     "UpdateWindow",
     "drop_and_grow",
     "generator_for",
     "gradient_flow",
+    "hessian",
+    "hessian_vector_product",
+    "lanczos_extremes",
     "prune_globally",
     "prune_to_count",
     "select",

@@ -1,0 +1,218 @@
+"""HessianSpectrum: watch the curvature of the loss, and how mask updates change it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .observer import MaskObserver, callbacks_of, log_metrics
+from .probe import Probe, ProbeLoss
+from .sparse_training import SparseTraining
+from .sparsity import Exact, Spectrum, SpectrumMethod
+
+
+class HessianSpectrum(MaskObserver):
+    """Measure the spectrum of the Hessian of the loss on a fixed batch, at chosen steps and around mask updates.
+
+    Logs ``hessian/largest``, ``hessian/smallest`` (eigenvalues) and ``hessian/negative_share`` (of the number of
+    eigenvalues), at mask updates ``hessian/before_update/...`` and ``hessian/after_update/...``; with
+    ``active_only=False`` the keys start with ``hessian/dense/``. Measured on a copy of the module in train mode,
+    without mixed precision, so that nothing of the run changes. With several optimizers steps are those of all
+    together.
+
+    Args:
+        probe_batch: a batch in the form the module's ``training_step`` takes, or a number of samples to take
+            from the head of the training data set.
+        probe_loss: ``(module, batch) -> loss``; the default is ``module.training_step(batch, 0)``.
+        at_steps: optimizer steps done when to measure, from 0 to the end of the run, both included.
+        every_n_steps: measure at all multiples of this too.
+        around_updates: a number of mask updates, counted from the first one, before and after which to
+            measure; or the optimizer steps of such updates.
+        active_only: restrict the Hessian to active weights, biases and norms; False: to nothing.
+        method: ``Exact()``, for some ten thousand active weights at most, or ``Lanczos()``.
+        folder: where to write every spectrum, as ``step<8 digits>_<at_step|before_update|after_update>.pt``; see
+            :func:`read_spectrum`. A file of an earlier run in the same folder is replaced.
+
+    Raises:
+        ValueError: an argument is out of range, or there is nothing to measure; at the start of training, when
+            ``probe_batch`` is a number but the training data is not one DataLoader, or a module with manual
+            optimization is to be probed without ``probe_loss``; when measuring, for a loss or Hessian that is not
+            finite, or an exact Hessian that is too large.
+        RuntimeError: the probe cannot run a copy of the module by itself: give ``probe_loss``.
+
+    Reference:
+        Evci et al. 2022, section 3 and released code: exact, 60,000 training samples, at steps 100, 200, ... 2,000,
+        2,500, 3,000, ... and around mask updates, of the cross-entropy without weight decay. Differs: the loss is that
+        of ``training_step``, with whatever it adds.
+
+    Example:
+        >>> monitor = HessianSpectrum(at_steps=[0, 1000], around_updates=20, folder="runs/hessian")
+    """
+
+    def __init__(
+        self,
+        *,
+        probe_batch: Any = 1000,
+        probe_loss: ProbeLoss | None = None,
+        at_steps: Sequence[int] = (),
+        every_n_steps: int | None = None,
+        around_updates: int | Sequence[int] = 0,
+        active_only: bool = True,
+        method: SpectrumMethod = Exact(),
+        folder: str | Path | None = None,
+    ) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(f"every_n_steps is {every_n_steps}; it counts optimizer steps, 1 or more")
+        counts = [around_updates] if isinstance(around_updates, int) else around_updates
+        for name, values in (("at_steps", at_steps), ("around_updates", counts)):
+            for value in values:
+                if isinstance(value, bool) or value < 0:
+                    raise ValueError(f"{name} holds {value!r}; it counts steps or updates, 0 or more")
+        if not (at_steps or every_n_steps or around_updates):
+            raise ValueError("there is nothing to measure: give at_steps, every_n_steps or around_updates")
+        self.at_steps = frozenset(at_steps)
+        self.every_n_steps = every_n_steps
+        self.around_updates = around_updates
+        self.active_only = active_only
+        self.method = method
+        self.folder = None if folder is None else Path(folder)
+        self._probe = Probe(probe_batch, probe_loss)
+        self._updates = 0
+        self._last: tuple[int, Spectrum] | None = None  # the step of the last measurement at a step, and its result
+        self._state_key = self._generate_state_key(
+            at_steps=sorted(self.at_steps),
+            every_n_steps=every_n_steps,
+            around_updates=around_updates,
+            active_only=active_only,
+            method=method,
+        )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._updates = 0
+        self._last = None
+        self._probe.start(trainer, pl_module)
+
+    # The owner of the masks, if there is one, calls on_dense_gradients, on_before_mask_update, on_after_mask_update.
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        if _owner(trainer) is None:
+            self.on_dense_gradients(trainer, pl_module, optimizer, {})
+
+    def on_dense_gradients(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, masks: Mapping[str, Tensor]
+    ) -> None:
+        self._at_step(trainer, pl_module, masks)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        owner = _owner(trainer)
+        self._at_step(trainer, pl_module, {} if owner is None else owner.masks)
+
+    def _at_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> None:
+        step = trainer.global_step
+        if step in self.at_steps or (self.every_n_steps and step % self.every_n_steps == 0):
+            spectrum = self._measure(trainer, pl_module, masks)
+            self._last = (step, spectrum)
+            self._report(trainer, spectrum, "at_step")
+
+    def on_before_mask_update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
+    ) -> None:
+        if self._update_is_due(trainer):
+            if self._last is not None and self._last[0] == trainer.global_step:
+                spectrum = self._last[1]  # nothing has changed since
+            else:
+                spectrum = self._measure(trainer, pl_module, masks)
+            self._report(trainer, spectrum, "before_update")
+
+    def on_after_mask_update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
+    ) -> None:
+        if self._update_is_due(trainer):
+            self._report(trainer, self._measure(trainer, pl_module, masks), "after_update")
+        self._updates += 1
+        self._last = None
+
+    def _update_is_due(self, trainer: pl.Trainer) -> bool:
+        if isinstance(self.around_updates, int):
+            return self._updates < self.around_updates
+        return trainer.global_step in self.around_updates
+
+    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> Spectrum:
+        return self._probe.measure(
+            trainer,
+            pl_module,
+            lambda loss, parameters: self.method(
+                loss,
+                parameters,
+                {name: mask for name, mask in masks.items() if name in parameters} if self.active_only else None,
+            ),
+            autocast=False,
+        )
+
+    def _report(self, trainer: pl.Trainer, spectrum: Spectrum, when: str) -> None:
+        prefix = "hessian/" if self.active_only else "hessian/dense/"
+        if when != "at_step":
+            prefix += f"{when}/"
+        values = ("largest", "smallest", "negative_share")
+        log_metrics(trainer, {prefix + value: getattr(spectrum, value) for value in values})
+        if self.folder is not None and trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(self.folder / f"step{trainer.global_step:08d}_{when}.pt", spectrum, trainer.global_step, when)
+
+    @property
+    def state_key(self) -> str:
+        return self._state_key  # Lightning asks at every hook of every step
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"updates": self._updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._updates = int(state_dict["updates"])
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._probe.stop()
+        self._last = None
+
+
+def read_spectrum(path: str | Path) -> Spectrum:
+    """A spectrum that :class:`HessianSpectrum` wrote; nothing in the file is executed.
+
+    The file is what ``torch.save`` makes of a dictionary of ``eigenvalues``, ``shares``, ``resolution``, ``step``
+    and ``when``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not one of HessianSpectrum, or is damaged.
+
+    Example:
+        >>> read_spectrum("runs/hessian/step00000100_after_update.pt").negative_share  # doctest: +SKIP
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no spectrum {str(path)!r}")
+    damage = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return Spectrum(content["eigenvalues"], content["shares"], float(content["resolution"]))
+    except damage as error:
+        raise ValueError(f"{str(path)!r} cannot be read as a spectrum of HessianSpectrum: {error!r}") from error
+
+
+def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
+    """All of the file or nothing of it: a name ending in .pt is only ever given to a complete one."""
+    unfinished = path.with_suffix(".unfinished")
+    content = {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}
+    torch.save({**content, "step": step, "when": when}, unfinished)
+    unfinished.replace(path)
+
+
+def _owner(trainer: pl.Trainer) -> SparseTraining | None:
+    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, SparseTraining)), None)
