@@ -1,4 +1,4 @@
-"""Write README.md's tables from experiments/results: python -m experiments.tables."""
+"""Write README.md's tables and the pages of studies from experiments/results: python -m experiments.tables."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import csv
 import statistics
 from pathlib import Path
 
+from .paper.figures import draw_figures
+from .paper.page import lenet5_page
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
+LENET5 = ROOT / "experiments" / "results" / "lenet5"
 README = ROOT / "README.md"
 START, END = "<!-- results -->", "<!-- /results -->"
 
@@ -44,6 +48,8 @@ def readme_with(table: str) -> str:
 
 def main() -> None:
     README.write_text(readme_with(mnist_table()))
+    draw_figures(LENET5)
+    LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
 
 
 if __name__ == "__main__":

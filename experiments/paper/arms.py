@@ -50,6 +50,8 @@ class Arm:
             data order alone; or those of the pruned run at its ``start`` (a lottery ticket) or ``end``.
         method: makes the owner of the masks; None trains densely.
         network: what is trained.
+        spectra: measure the Hessian before and after the mask updates at these steps, and stop after the last.
+        seeds: at most so many runs.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Arm:
     weights: Literal["fresh", "same", "start", "end"] = "fresh"
     method: Callable[..., SparseTraining] | None = None
     network: Callable[[], Any] = LeNet5
+    spectra: tuple[int, ...] = ()
+    seeds: int | None = None
 
 
 def gradual_pruning(**arguments: Any) -> GradualPruning:
@@ -81,5 +85,9 @@ ARMS = [
     Arm("scratch-same-init", 0, "same", with_masks("scratch", "unit")),
     Arm("prune-restart", 0, "end", with_masks("scratch", "dense")),
     Arm("small-dense", network=partial(LeNet5, LeNet5.SMALL_DENSE)),
-    Arm("rigl-inverted-unit", 0, "fresh", with_masks("rigl-inverted", "unit")),
+    Arm("rigl-inverted-unit", 0, "fresh", with_masks("rigl-inverted", "unit"), seeds=1),
+    *(
+        Arm(f"{method}-hessian", 0, "fresh", with_masks(method, "unit"), spectra=(100, 300, 500, 1000), seeds=1)
+        for method in ("rigl", "set", "rigl-inverted")
+    ),
 ]

@@ -31,7 +31,7 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
         results: CSV file, written anew after every run.
         processes: runs at a time, one thread each.
     """
-    jobs = [(arm, seed) for seed in range(seeds) for arm in arms]
+    jobs = [(arm, seed) for seed in range(seeds) for arm in arms if arm.seeds is None or seed < arm.seeds]
     console = Console()
     with Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         bar = progress.add_task("runs", total=len(jobs))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from callbacks import GradientFlowMonitor
+from callbacks import GradientFlowMonitor, HessianSpectrum
 from callbacks.sparsity import Masks
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
@@ -71,12 +71,15 @@ def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
         owner = arm.method(seed=_seed(origin, seed), **({"masks_from": pruned} if pruned else {}))
     mnist = MNISTDataModule(seed=_seed(arm.name, seed), **{"val_size": 0, **dict(settings.data)})
     start = Start()
+    monitors: list[pl.Callback] = [GradientFlowMonitor(every_n_steps=100, probe_batch=1000)]
+    if arm.spectra:
+        monitors += [HessianSpectrum(around_updates=arm.spectra, folder=product.parent / "hessian")]
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_steps=settings.steps,
+        max_steps=min(settings.steps, max(arm.spectra) + 1) if arm.spectra else settings.steps,
         max_epochs=-1,
         logger=CSVLogger(product.parent, name="", version=""),
-        callbacks=[GradientFlowMonitor(every_n_steps=100, probe_batch=1000), *([owner] if owner else []), start],
+        callbacks=[*monitors, *([owner] if owner else []), start],
         log_every_n_steps=100,
         limit_val_batches=0,
         enable_checkpointing=False,

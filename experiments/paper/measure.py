@@ -1,0 +1,227 @@
+"""What the runs of a study say together: one table after the other, from what they left to CSV rows."""
+
+from __future__ import annotations
+
+import csv
+import os
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from callbacks import read_spectrum
+from datamodules import MNISTDataModule
+from lightning_modules.networks import LeNet5
+
+from ..analysis import (
+    accuracy,
+    disagreement,
+    ensemble_accuracy,
+    js_divergence,
+    kl_divergence,
+    l2_distances,
+    loss_along_line,
+    mds_map,
+    over_pairs,
+    to_reference,
+)
+from .arms import TICKETS
+from .train import Settings, read_product
+
+Row = Mapping[str, object]
+Run = dict[str, Any]
+
+# group of the paper's table, its arm, and the pruned run it is compared with
+GROUPS = [
+    *((f"lottery, ticket {ticket}", f"lottery-{ticket}", ticket) for ticket in range(TICKETS)),
+    ("scratch", "scratch-same-init", 0),
+    ("scratch (diff. init)", "scratch-unit", 0),
+    ("scratch, masked dense", "scratch-dense", 0),
+    ("prune restart", "prune-restart", 0),
+    ("diff. pruned", "pruned", 0),
+    ("SET", "set-unit", 0),
+    ("RigL", "rigl-unit", 0),
+]
+
+
+class Runs:
+    """The finished runs of a study that trained; those that failed are counted in the table of runs alone."""
+
+    def __init__(self, settings: Settings, seeds: int) -> None:
+        self.settings, self.seeds = settings, seeds
+
+    def of(self, arm: str) -> dict[int, Run]:
+        """Seed -> run."""
+        found = {}
+        for seed in range(self.seeds):
+            if (path := self.settings.product(arm, seed)).exists():
+                run = read_product(path)
+                if not int(str(run["row"]["failed"])):
+                    found[seed] = run
+        return found
+
+    def pruned(self, seed: int) -> Run:
+        return read_product(self.settings.product("pruned", seed))
+
+
+def write_tables(settings: Settings, seeds: int, results: Path, images: int = 60_000) -> None:
+    """Every table of the study but that of its runs.
+
+    Args:
+        settings: of the study.
+        seeds: runs of every arm.
+        results: folder of the CSV files.
+        images: training images, from the first on, that the loss between two solutions is measured on.
+    """
+    runs = Runs(settings, seeds)
+    mnist = MNISTDataModule(**{"val_size": 0, "batch_size": 250, **dict(settings.data)})
+    mnist.prepare_data()
+    mnist.setup()
+    labels = torch.cat([label for _, label in mnist.test_dataloader()])
+    train = mnist.train_dataloader().dataset
+    indices = range(min(images, len(train)))  # type: ignore[arg-type]  # torch's Dataset does not declare __len__
+    batches = [train.__getitems__(list(indices[i : i + 250])) for i in indices[::250]]  # type: ignore[attr-defined]
+    tables = {
+        "similarity": similarity(runs, labels),
+        "gradient_norm": logged(runs, "grad_flow/probe", "norm"),
+        "gradient_change": logged(runs, "grad_flow/delta", "change"),
+        "distances": distances(runs),
+        "map": solution_map(runs),
+        "hessian": spectra(settings),
+        "interpolation": interpolation(runs, batches),
+    }
+    for name, rows in tables.items():
+        write_rows(results / f"{name}.csv", rows)
+
+
+def similarity(runs: Runs, labels: Tensor) -> Iterator[Row]:
+    """The paper's table of function space: accuracy, ensemble, disagreement, KL and JS of each group of runs."""
+    for group, arm, pruned in GROUPS:
+        found = runs.of(arm)
+        if len(found) < 2:
+            continue
+        predictions = [run["probabilities"] for run in found.values()]
+        reference = runs.pruned(pruned)["probabilities"]
+        others = [run["probabilities"] for seed, run in found.items() if arm != "pruned" or seed != pruned]
+        accuracies = [100 * accuracy(prediction, labels) for prediction in predictions]
+        pairs, with_pruned = over_pairs(disagreement, predictions), to_reference(disagreement, others, reference)
+        yield {
+            "group": group,
+            "runs": len(found),
+            "accuracy": f"{statistics.mean(accuracies):.2f}",
+            "accuracy_std": f"{statistics.pstdev(accuracies):.2f}",
+            "ensemble": f"{100 * ensemble_accuracy(predictions, labels):.2f}",
+            "disagreement": f"{pairs.mean:.4f}",
+            "disagreement_std": f"{pairs.std:.4f}",
+            "disagreement_pruned": f"{with_pruned.mean:.4f}",
+            "disagreement_pruned_std": f"{with_pruned.std:.4f}",
+            "kl": f"{over_pairs(kl_divergence, predictions).mean:.4f}",
+            "js": f"{over_pairs(js_divergence, predictions).mean:.4f}",
+        }
+
+
+def logged(runs: Runs, key: str, column: str) -> Iterator[Row]:
+    """A metric of every run over its steps; failed runs too, since theirs is the point."""
+    for path in sorted(runs.settings.folder.glob("*/*/metrics.csv")):
+        arm, seed = path.parts[-3:-1]
+        if not runs.settings.product(arm, int(seed)).exists():
+            continue
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                step = int(row["step"])
+                if row.get(key) and (step <= 2000 or step % 500 == 0):
+                    yield {"arm": arm, "seed": seed, "step": step, column: f"{float(row[key]):.4f}"}
+
+
+def distances(runs: Runs) -> Iterator[Row]:
+    """L2 distance of each run to the pruned solution whose masks it has, where it starts and where it ends."""
+    for _, arm, pruned in GROUPS:
+        if arm == "pruned":
+            continue
+        names = list(runs.pruned(pruned)["end"])
+        for seed, run in runs.of(arm).items():
+            start, end = (
+                float(l2_distances([run[k], runs.pruned(pruned)["end"]], names)[0, 1]) for k in ("start", "end")
+            )
+            yield {"arm": arm, "seed": seed, "pruned": pruned, "start": f"{start:.2f}", "end": f"{end:.2f}"}
+
+
+def solution_map(runs: Runs) -> Iterator[Row]:
+    """The paper's map of weight space: every ticket's and scratch run's start and end around each pruned solution."""
+    for ticket in range(TICKETS):
+        pruned = runs.pruned(ticket)
+        tickets, scratch = runs.of(f"lottery-{ticket}"), runs.of("scratch-unit") if ticket == 0 else {}
+        points = {"pruned": pruned["end"]}
+        for seed, run in tickets.items():
+            points |= {"lottery start": run["start"], f"lottery end {seed}": run["end"]}
+        for seed, run in scratch.items():
+            points |= {f"scratch start {seed}": run["start"], f"scratch end {seed}": run["end"]}
+        if len(points) < 3:
+            continue
+        found = mds_map(l2_distances(list(points.values()), list(pruned["end"])))
+        for name, (x, y) in zip(points, found.points - found.points[0], strict=True):
+            yield {"ticket": ticket, "point": name, "x": f"{x:.2f}", "y": f"{y:.2f}", "stress": f"{found.stress:.3f}"}
+
+
+def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Row]:
+    """Training loss on the straight line from a start or an end to the pruned solution with the same masks."""
+    network = LeNet5().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+    arms = [*((f"lottery-{ticket}", ticket, [0]) for ticket in range(TICKETS)), ("scratch-unit", 0, range(runs.seeds))]
+    for arm, pruned, seeds in arms:
+        target = runs.pruned(pruned)
+        found = runs.of(arm)
+        for seed in seeds:
+            for kind in ("start", "end"):
+                if seed not in found:
+                    continue
+                profile = loss_along_line(
+                    network,
+                    found[seed][kind],
+                    target["end"],
+                    batches,
+                    start_masks=found[seed]["masks"],
+                    end_masks=target["masks"],
+                )
+                for alpha, loss in zip(profile.alphas, profile.losses, strict=True):
+                    yield {
+                        "arm": arm,
+                        "seed": seed,
+                        "from": kind,
+                        "images": sum(len(label) for _, label in batches),
+                        "alpha": f"{alpha:.2f}",
+                        "loss": f"{loss:.4f}",
+                    }
+
+
+def spectra(settings: Settings) -> Iterator[Row]:
+    """Spectra of the Hessian before and after mask updates."""
+    for path in sorted(settings.folder.glob("*/*/hessian/step*.pt")):
+        step, when = path.stem.removeprefix("step").split("_", 1)
+        spectrum = read_spectrum(path)
+        yield {
+            "arm": path.parts[-4],
+            "seed": path.parts[-3],
+            "step": int(step),
+            "when": when,
+            "dimensions": len(spectrum.eigenvalues),
+            "smallest": f"{spectrum.smallest:.4f}",
+            "largest": f"{spectrum.largest:.4f}",
+            "negative": int((spectrum.negative_share * len(spectrum.eigenvalues)) + 0.5),
+        }
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write a CSV file whole; without rows there is none."""
+    rows = list(rows)
+    if not rows:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
