@@ -96,7 +96,7 @@ class Arm:
     """What a Trainer has besides the module, and what else must be done to switch that on and off."""
 
     callbacks: list[pl.Callback]
-    switch: Callable[[bool], None] = lambda on: None
+    switch: Callable[[bool], None] = lambda _: None
 
 
 def weighted_layers(network: nn.Module) -> list[tuple[nn.Module, str]]:
