@@ -1,0 +1,154 @@
+"""The LeNet-5 study, short and on fake images; its page, from the committed rows."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import write_mnist
+
+from callbacks.sparsity import Spectrum
+from experiments.paper import published
+from experiments.paper.arms import ARMS, PRUNED
+from experiments.paper.figures import draw_figures
+from experiments.paper.measure import spectra, write_tables
+from experiments.paper.page import hessian_section, lenet5_page
+from experiments.paper.study import COLUMNS, run_study
+from experiments.paper.train import Settings, read_product, train
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "experiments" / "results" / "lenet5"
+ARM = {arm.name: arm for arm in ARMS}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A study of twelve steps with two seeds of some arms; accuracies on noise are not failures here."""
+    root = tmp_path_factory.mktemp("study")
+    mnist = write_mnist(root / "mnist", train=640, test=300)
+    settings = Settings(root / "runs", 12, (("root", mnist), ("verify", False), ("batch_size", 32)))
+    with pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as a study's processes do
+        patched.setattr("experiments.paper.train.FAILED_BELOW", 0.0)
+        for name in ("pruned", "lottery-0", "scratch-unit", "scratch-same-init", "prune-restart", "small-dense"):
+            for seed in range(2):
+                train(ARM[name], seed, settings)
+    return settings
+
+
+def test_the_arms_are_those_of_the_paper() -> None:
+    assert len(ARM) == len(ARMS)
+    grid = {f"{method}-{init}" for method in ("scratch", "set", "rigl") for init in ("dense", "liu", "unit")}
+    tickets = {f"lottery-{ticket}" for ticket in range(5)}
+    others = {"dense", "pruned", "scratch-same-init", "prune-restart", "small-dense", "rigl-inverted-unit"}
+    assert grid | tickets | others <= set(ARM)
+
+
+def test_a_pruned_run_keeps_five_per_cent_of_every_layer(settings: Settings) -> None:
+    run = read_product(settings.product("pruned", 0))
+    assert [int(mask.sum()) for mask in run["masks"].values()] == [8, 120, 1536, 504, 42]
+    for name, mask in run["masks"].items():
+        assert not run["end"][name][~mask].any()
+        assert run["start"][name].count_nonzero() == mask.numel()
+
+
+def test_arms_start_from_the_weights_and_masks_they_name(settings: Settings) -> None:
+    pruned = read_product(settings.product("pruned", 0))
+    ticket, restart, scratch = (
+        read_product(settings.product(arm, 0)) for arm in ("lottery-0", "prune-restart", "scratch-unit")
+    )
+    for name, mask in pruned["masks"].items():
+        assert all(torch.equal(run["masks"][name], mask) for run in (ticket, restart, scratch))
+        assert torch.equal(ticket["start"][name], pruned["start"][name] * mask)
+        assert torch.equal(restart["start"][name], pruned["end"][name])
+        assert not torch.isclose(scratch["start"][name][mask], pruned["start"][name][mask]).any()
+
+
+def test_seeds_differ_in_what_they_should(settings: Settings) -> None:
+    def starts(arm: str) -> list[torch.Tensor]:
+        return [read_product(settings.product(arm, seed))["start"]["fc1.weight"] for seed in range(2)]
+
+    for arm in ("lottery-0", "prune-restart"):
+        assert torch.equal(*starts(arm))
+    for arm in ("pruned", "scratch-unit", "small-dense"):
+        assert not torch.equal(*starts(arm))
+    ends = [read_product(settings.product("lottery-0", seed))["end"]["fc1.weight"] for seed in range(2)]
+    assert not torch.equal(*ends), "another order of the data"
+
+
+def test_one_initialization_means_one(settings: Settings) -> None:
+    weights = [read_product(settings.product("scratch-same-init", seed))["start"] for seed in range(2)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_tables_page_and_figures_come_from_the_runs(settings: Settings, tmp_path: Path) -> None:
+    write_rows_of(settings, tmp_path)
+    write_tables(settings, 2, tmp_path, images=100)
+    tables = {path.stem: list(csv.DictReader(path.open())) for path in tmp_path.glob("*.csv")}
+    assert set(tables) >= {"runs", "similarity", "gradient_norm", "distances", "map", "interpolation"}
+    groups = {row["group"]: row for row in tables["similarity"]}
+    assert set(groups) == {"lottery, ticket 0", "scratch", "scratch (diff. init)", "prune restart", "diff. pruned"}
+    start = next(row for row in tables["distances"] if row["arm"] == "prune-restart")
+    assert float(start["start"]) == 0 < float(start["end"])
+    lines = [row for row in tables["interpolation"] if row["from"] == "end" and row["arm"] == "scratch-unit"]
+    assert len(lines) == 2 * 29
+    assert {row["images"] for row in lines} == {"100"}
+    draw_figures(tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"gradient_norm", "interpolation", "map"}
+    page = lenet5_page(tmp_path)
+    for heading in ("Test accuracy", "Function space", "Gradient flow", "Loss between solutions", "Weight space"):
+        assert f"## {heading}" in page
+    assert "*paper: diff. pruned*" in page
+
+
+def test_spectra_before_and_after_an_update_become_rows(settings: Settings, tmp_path: Path) -> None:
+    spectrum = Spectrum.of(torch.tensor([-1.0, 0.0, 2.0, 3.0]))
+    folder = tmp_path / "rigl-hessian" / "0" / "hessian"
+    folder.mkdir(parents=True)
+    for when in ("before_update", "after_update"):
+        kept = {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}
+        torch.save(kept, folder / f"step00000100_{when}.pt")
+    rows = list(spectra(Settings(tmp_path)))
+    assert {(row["arm"], row["step"], row["when"], row["negative"]) for row in rows} == {
+        ("rigl-hessian", 100, "before_update", 1),
+        ("rigl-hessian", 100, "after_update", 1),
+    }
+    section = hessian_section([{key: str(value) for key, value in row.items()} for row in rows])
+    assert "| RigL, sparsity-aware (+) | 100 | -1.0000 -> -1.0000 | 3.0000 -> 3.0000 | 1 -> 1 | 4 |" in section
+
+
+def write_rows_of(settings: Settings, folder: Path) -> None:
+    rows = [read_product(path)["row"] for path in settings.folder.glob("*/*/run.pt")]
+    with (folder / "runs.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) -> None:
+    results = tmp_path / "runs.csv"
+    results.write_text(",".join(COLUMNS) + "\nolder,MNIST,0,1,0.5,0,0.1,c,v,m\npruned,MNIST,0,1,0.5,0,0.1,c,v,m\n")
+    product = settings.product("dense", 0)
+    product.parent.mkdir(parents=True)
+    product.with_suffix(".partial").write_bytes(b"half a file")  # killed while writing
+    before = settings.product("pruned", 0).stat().st_mtime_ns
+    run_study([PRUNED, ARM["dense"]], 1, settings, results, processes=1)
+    rows = {row["arm"]: row for row in csv.DictReader(results.open())}
+    assert set(rows) == {"older", "pruned", "dense"}
+    assert rows["pruned"]["steps"] == rows["dense"]["steps"] == "12"
+    assert settings.product("pruned", 0).stat().st_mtime_ns == before, "a finished run is not run again"
+    assert not product.with_suffix(".partial").exists()
+    assert read_product(product)["probabilities"].shape == (300, 10)
+
+
+def test_the_published_curves_are_consistent() -> None:
+    for line in published.INTERPOLATION.values():
+        assert line[1] == 0.042, "all lines end at the pruned solution"
+
+
+@pytest.mark.skipif(not (COMMITTED / "runs.csv").exists(), reason="no rows of the study yet")
+def test_the_page_is_generated_from_the_committed_rows() -> None:
+    assert lenet5_page(COMMITTED) == COMMITTED.with_suffix(".md").read_text(), "run `make results`"
