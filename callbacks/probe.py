@@ -74,7 +74,9 @@ class Probe:
         with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are trying to `self.log")
             try:
-                replica = copy.deepcopy(pl_module)  # Lightning detaches a copy from the Trainer: it logs nothing
+                # Lightning detaches a copy from the Trainer: it logs nothing. What else leads to the Trainer, such as
+                # an optimizer from the command line, which knows its parser, is not to copy it.
+                replica = copy.deepcopy(pl_module, {id(trainer): trainer})
                 for method in ("forward", "training_step"):  # torch.compile binds its own to the original
                     replica.__dict__.pop(method, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -355,6 +356,18 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
         trainer([HessianSpectrum(probe_batch=FEW, at_steps=[0])], max_steps=1).fit(
             Diverged(), DataLoader(TensorDataset(image, label), batch_size=16)
         )
+
+
+def test_a_module_that_leads_to_the_trainer_is_copied_without_it() -> None:
+    class FromCommandLine(Small):
+        def configure_optimizers(self):
+            self.trainer.under_way = (step for step in ())  # cannot be copied
+            self.maker = partial(torch.optim.SGD, lr=0.1, parser=[self.trainer])  # as LightningCLI's partials do
+            return super().configure_optimizers()
+
+    memory = Memory()
+    fit(FromCommandLine(), [HessianSpectrum(probe_batch=FEW, at_steps=[0])], logger=memory, max_steps=1)
+    assert memory.of("hessian/largest")
 
 
 def test_a_probe_that_cannot_run_says_what_to_give() -> None:
