@@ -62,13 +62,14 @@ def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
     pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
     # fresh weights depend on the seed alone, so that methods can be compared; never those of a pruned run
     origin = "pruned" if arm.name == "pruned" else "fresh"
-    pl.seed_everything(_seed(origin, 0 if arm.weights == "same" else seed), verbose=False)
+    drawn = _seed(origin, 0 if arm.weights == "same" else seed)
+    pl.seed_everything(drawn, verbose=False)
     network = arm.network().to(memory_format=torch.channels_last)  # a third faster than the default
     if pruned and arm.weights in ("start", "end"):
         network.load_state_dict(torch.load(pruned, weights_only=True)[arm.weights])
     owner = None
     if arm.method:
-        owner = arm.method(seed=_seed(origin, seed), **({"masks_from": pruned} if pruned else {}))
+        owner = arm.method(seed=drawn, **({"masks_from": pruned} if pruned else {}))
     mnist = MNISTDataModule(seed=_seed(arm.name, seed), **{"val_size": 0, **dict(settings.data)})
     start = Start()
     monitors: list[pl.Callback] = [GradientFlowMonitor(every_n_steps=100, probe_batch=1000)]
