@@ -141,8 +141,8 @@ def distances(runs: Runs) -> Iterator[Row]:
     for _, arm, pruned in GROUPS:
         if arm == "pruned":
             continue
-        names = list(runs.pruned(pruned)["end"])
         for seed, run in runs.of(arm).items():
+            names = list(run["end"])
             start, end = (
                 float(l2_distances([run[k], runs.pruned(pruned)["end"]], names)[0, 1]) for k in ("start", "end")
             )
@@ -152,15 +152,15 @@ def distances(runs: Runs) -> Iterator[Row]:
 def solution_map(runs: Runs) -> Iterator[Row]:
     """The paper's map of weight space: every ticket's and scratch run's start and end around each pruned solution."""
     for ticket in range(TICKETS):
-        pruned = runs.pruned(ticket)
         tickets, scratch = runs.of(f"lottery-{ticket}"), runs.of("scratch-unit") if ticket == 0 else {}
+        if not tickets:
+            continue
+        pruned = runs.pruned(ticket)
         points = {"pruned": pruned["end"]}
         for seed, run in tickets.items():
             points |= {"lottery start": run["start"], f"lottery end {seed}": run["end"]}
         for seed, run in scratch.items():
             points |= {f"scratch start {seed}": run["start"], f"scratch end {seed}": run["end"]}
-        if len(points) < 3:
-            continue
         found = mds_map(l2_distances(list(points.values()), list(pruned["end"])))
         for name, (x, y) in zip(points, found.points - found.points[0], strict=True):
             yield {"ticket": ticket, "point": name, "x": f"{x:.2f}", "y": f"{y:.2f}", "stress": f"{found.stress:.3f}"}
@@ -171,12 +171,10 @@ def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]]) -> Itera
     network = LeNet5().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
     arms = [*((f"lottery-{ticket}", ticket, [0]) for ticket in range(TICKETS)), ("scratch-unit", 0, range(runs.seeds))]
     for arm, pruned, seeds in arms:
-        target = runs.pruned(pruned)
         found = runs.of(arm)
-        for seed in seeds:
+        for seed in sorted(set(seeds) & set(found)):
+            target = runs.pruned(pruned)
             for kind in ("start", "end"):
-                if seed not in found:
-                    continue
                 profile = loss_along_line(
                     network,
                     found[seed][kind],
