@@ -4,6 +4,7 @@ from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .gradient_flow import GradientFlowMonitor
 from .observer import MaskObserver
+from .prune_at_start import PruneAtStart
 from .pruning import GradualPruning
 from .sparse_training import SparseTraining
 
@@ -13,6 +14,7 @@ __all__ = [
     "GradientFlowMonitor",
     "GradualPruning",
     "MaskObserver",
+    "PruneAtStart",
     "RigL",
     "SparseTraining",
     "read_masks",
