@@ -5,6 +5,7 @@ from .dynamic import SET, DynamicSparseTraining, RigL
 from .gradient_flow import GradientFlowMonitor
 from .hessian import HessianSpectrum, read_spectrum
 from .observer import MaskObserver
+from .prune_at_start import PruneAtStart
 from .pruning import GradualPruning
 from .sparse_training import SparseTraining
 
@@ -15,6 +16,7 @@ __all__ = [
     "GradualPruning",
     "HessianSpectrum",
     "MaskObserver",
+    "PruneAtStart",
     "RigL",
     "SparseTraining",
     "read_masks",

@@ -1,11 +1,11 @@
-"""A fixed batch on which a run is measured without changing anything of it."""
+"""Probes: a look at a module on data of its own choice, on a copy, so that nothing of the run changes."""
 
 from __future__ import annotations
 
-import copy
+import random
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -13,7 +13,10 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from .sparsity import generator_for
+from .sparsity.replica import replica
 
 ProbeLoss = Callable[[pl.LightningModule, Any], Tensor]
 
@@ -48,13 +51,11 @@ class Probe:
         """
         if self.loss is None and not pl_module.automatic_optimization:
             raise ValueError("a probe of a module with manual optimization needs a probe_loss")
-        with isolate_rng():
+        with undisturbed():
             batch = self.batch
             if isinstance(batch, int):
-                batch = _first_samples(trainer.train_dataloader, batch)
-            batch = trainer.precision_plugin.convert_input(batch)
-            batch = pl_module._on_before_batch_transfer(batch)
-            self._on_device = trainer.strategy.batch_to_device(batch)
+                batch = first_samples(trainer.train_dataloader, batch, "probe_batch")
+            self._on_device = to_device(trainer, pl_module, batch)
 
     def measure(
         self,
@@ -71,21 +72,16 @@ class Probe:
         Raises:
             RuntimeError: the copy cannot run by itself.
         """
-        with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="You are trying to `self.log")
+        with undisturbed():
             try:
-                # Lightning detaches a copy from the Trainer: it logs nothing. What else leads to the Trainer, such as
-                # an optimizer from the command line, which knows its parser, is not to copy it.
-                replica = copy.deepcopy(pl_module, {id(trainer): trainer})
-                for method in ("forward", "training_step"):  # torch.compile binds its own to the original
-                    replica.__dict__.pop(method, None)
+                detached = detached_copy(pl_module)
 
                 def loss() -> Tensor:
-                    full = nullcontext() if autocast else torch.autocast(replica.device.type, enabled=False)
+                    full = nullcontext() if autocast else torch.autocast(detached.device.type, enabled=False)
                     with trainer.precision_plugin.train_step_context(), full:
-                        return (self.loss or _training_loss)(replica, self._on_device)
+                        return (self.loss or training_loss)(detached, self._on_device)
 
-                return measurement(loss, {name: p for name, p in replica.named_parameters() if p.requires_grad})
+                return measurement(loss, {name: p for name, p in detached.named_parameters() if p.requires_grad})
             except torch.OutOfMemoryError:
                 raise
             except (RuntimeError, TypeError, AttributeError) as error:
@@ -99,19 +95,70 @@ class Probe:
         self._on_device = None
 
 
-def _training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Random numbers drawn inside are given back, gradients are on, and a copy that cannot log does not say so."""
+    with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You are trying to `self.log")
+        yield
+
+
+def detached_copy(pl_module: pl.LightningModule) -> pl.LightningModule:
+    """A copy that knows no Trainer and logs nothing."""
+    detached = replica(pl_module)  # Lightning leaves the Trainer out of copies
+    for method in ("forward", "training_step"):  # torch.compile binds its own to the original
+        detached.__dict__.pop(method, None)
+    return detached
+
+
+def training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
+    """What the module's ``training_step`` makes of a batch."""
     arguments = (batch, 0) if is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2) else (batch,)
     output: Any = module.training_step(*arguments)
     loss: Tensor = output["loss"] if isinstance(output, Mapping) else output
     return loss
 
 
-def _first_samples(loader: object, count: int) -> Any:
-    """One batch of the first samples of the loader's data set, without touching the loader."""
-    if not isinstance(loader, DataLoader):
-        raise ValueError(
-            f"probe_batch={count} takes samples from a DataLoader, but the training data is a "
-            f"{type(loader).__name__}: give a batch instead"
-        )
+def to_device(trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any) -> Any:
+    """A batch as the training step would get it."""
+    batch = pl_module._on_before_batch_transfer(trainer.precision_plugin.convert_input(batch))
+    return trainer.strategy.batch_to_device(batch)
+
+
+def first_samples(loader: object, count: int, argument: str) -> Any:
+    """One batch of the first samples of the loader's data set, without touching the loader.
+
+    Raises:
+        ValueError: the training data is not one DataLoader; ``argument`` names what asked for samples.
+    """
+    loader = _checked(loader, f"{argument}={count}")
     head = DataLoader(loader.dataset, batch_size=count, collate_fn=loader.collate_fn, generator=torch.Generator())
     return next(iter(head))
+
+
+def random_batches(loader: object, count: int, argument: str, seed: int) -> list[Any]:
+    """Batches of random samples, drawn by ``seed`` alone, without touching the loader; equal on all ranks.
+
+    Raises:
+        ValueError: the training data is not one DataLoader of samples by index, or its batch size is unknown.
+    """
+    asked = f"{argument}={count}"
+    loader = _checked(loader, asked)
+    size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
+    if isinstance(loader.dataset, IterableDataset) or not size:
+        raise ValueError(f"{asked} takes random samples, but the training data is a stream: give a list of batches")
+    available: int = len(loader.dataset)  # type: ignore[arg-type]  # a map-style data set has a length
+    order = torch.randperm(available, generator=generator_for(seed, -2))[: count * size].tolist()
+    random.seed(seed)  # of augmentations; the caller gives the numbers back
+    torch.manual_seed(seed)
+    samples = Subset(loader.dataset, order)
+    return list(DataLoader(samples, batch_size=size, collate_fn=loader.collate_fn, generator=torch.Generator()))
+
+
+def _checked(loader: object, asked: str) -> DataLoader[Any]:
+    if not isinstance(loader, DataLoader):
+        raise ValueError(
+            f"{asked} takes samples from a DataLoader, but the training data is a {type(loader).__name__}: give a "
+            "batch instead"
+        )
+    return loader

@@ -1,10 +1,13 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .curvature import hessian, hessian_vector_product, lanczos_extremes
 from .distributions import ER, ERK, Distribution, Uniform
 from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
 from .masks import Masks
+from .one_shot import choose_masks, prune
+from .propagation import Signal, heterogeneous_masks, signal_propagation
 from .randomness import generator_for
 from .schedules import (
     Constant,
@@ -25,12 +28,15 @@ from .updates import drop_and_grow, prune_globally, prune_to_count, top_k
 __all__ = [
     "ER",
     "ERK",
+    "SNIP",
     "Constant",
     "Cosine",
+    "Criterion",
     "Cubic",
     "Dense",
     "Distribution",
     "Exact",
+    "GraSP",
     "Gradient",
     "GradientFlow",
     "Initialization",
@@ -41,26 +47,33 @@ __all__ = [
     "Linear",
     "Magnitude",
     "Masks",
+    "OneShotMagnitude",
     "ProportionalToLR",
     "PruningWindow",
     "Random",
     "Saliency",
     "Schedule",
     "Score",
+    "Signal",
     "SparseWeight",
     "Spectrum",
     "SpectrumMethod",
+    "SynFlow",
     "Uniform",
     "UnitScaled",
     "UpdateWindow",
+    "choose_masks",
     "drop_and_grow",
     "generator_for",
     "gradient_flow",
     "hessian",
     "hessian_vector_product",
+    "heterogeneous_masks",
     "lanczos_extremes",
+    "prune",
     "prune_globally",
     "prune_to_count",
     "select",
+    "signal_propagation",
     "top_k",
 ]

@@ -16,9 +16,9 @@ from .page import Row, arm_name, read_rows
 def draw_figures(results: Path) -> None:
     """Draw every figure whose rows are in ``results``, next to them."""
     norms, changes = read_rows(results / "gradient_norm.csv"), read_rows(results / "gradient_change.csv")
-    if norms:
+    if any(row["arm"] in published.GRADIENT_NORM for row in norms):
         _draw_curves(norms, "norm", published.GRADIENT_NORM, results / "gradient_norm.png", log=True)
-    if changes:
+    if any(row["arm"] in published.GRADIENT_CHANGE for row in changes):
         _draw_curves(changes, "change", published.GRADIENT_CHANGE, results / "gradient_change.png", log=False)
     if lines := read_rows(results / "interpolation.csv"):
         _draw_lines(lines, results / "interpolation.png")

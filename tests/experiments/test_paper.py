@@ -15,7 +15,7 @@ from experiments.paper import published
 from experiments.paper.arms import ARMS, PRUNED
 from experiments.paper.figures import draw_figures
 from experiments.paper.measure import spectra, write_tables
-from experiments.paper.page import hessian_section, lenet5_page
+from experiments.paper.page import hessian_section, lenet5_page, read_rows
 from experiments.paper.study import COLUMNS, run_study
 from experiments.paper.train import Settings, read_product, train
 
@@ -87,7 +87,7 @@ def test_one_initialization_means_one(settings: Settings) -> None:
 def test_tables_page_and_figures_come_from_the_runs(settings: Settings, tmp_path: Path) -> None:
     write_rows_of(settings, tmp_path)
     write_tables(settings, 2, tmp_path, images=100)
-    tables = {path.stem: list(csv.DictReader(path.open())) for path in tmp_path.glob("*.csv")}
+    tables = {path.stem: read_rows(path) for path in tmp_path.glob("*.csv")}
     assert set(tables) >= {"runs", "similarity", "gradient_norm", "distances", "map", "interpolation"}
     groups = {row["group"]: row for row in tables["similarity"]}
     assert set(groups) == {"lottery, ticket 0", "scratch", "scratch (diff. init)", "prune restart", "diff. pruned"}
@@ -136,7 +136,7 @@ def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) ->
     product.with_suffix(".partial").write_bytes(b"half a file")  # killed while writing
     before = settings.product("pruned", 0).stat().st_mtime_ns
     run_study([PRUNED, ARM["dense"]], 1, settings, results, processes=1)
-    rows = {row["arm"]: row for row in csv.DictReader(results.open())}
+    rows = {row["arm"]: row for row in read_rows(results)}
     assert set(rows) == {"older", "pruned", "dense"}
     assert rows["pruned"]["steps"] == rows["dense"]["steps"] == "12"
     assert settings.product("pruned", 0).stat().st_mtime_ns == before, "a finished run is not run again"
