@@ -7,6 +7,7 @@ from .gradient_flow import GradientFlowMonitor
 from .iterative_pruning import IterativePruning
 from .lottery import LotteryTicket
 from .observer import MaskObserver
+from .pruning import GradualPruning
 from .retraining import (
     FineTuning,
     LearningRateRewinding,
@@ -24,6 +25,7 @@ __all__ = [
     "DynamicSparseTraining",
     "FineTuning",
     "GradientFlowMonitor",
+    "GradualPruning",
     "IterativePruning",
     "LearningRateRewinding",
     "LotteryTicket",

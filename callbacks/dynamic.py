@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .observer import log_metrics
-from .sparse_training import SparseTraining
+from .periodic import PeriodicUpdates
 from .sparsity import (
     Cosine,
     Gradient,
@@ -28,7 +28,7 @@ from .sparsity import (
 from .sparsity.masks import pack, unpack
 
 
-class DynamicSparseTraining(SparseTraining):
+class DynamicSparseTraining(PeriodicUpdates):
     """Every ``window.every`` optimizer steps, drop some active weights of each layer and grow as many.
 
     An update whose weights or gradients are not finite is put off to the next step and counted. Grown
@@ -70,7 +70,7 @@ class DynamicSparseTraining(SparseTraining):
         update_replaces_step: bool = True,
         **static: Any,
     ) -> None:
-        super().__init__(sparsity, **static)
+        super().__init__(sparsity, window=window, **static)
         for progress, verb in ((0.0, "starts"), (1.0, "ends")):
             if not 0 <= drop_fraction(progress) <= 1:
                 raise ValueError(f"drop_fraction {verb} at {drop_fraction(progress)}; it is a share in [0, 1]")
@@ -79,40 +79,24 @@ class DynamicSparseTraining(SparseTraining):
         self.drop = drop
         self.grow = grow
         self.drop_fraction = drop_fraction
-        self.window = window
         self.update_replaces_step = update_replaces_step
         self._explored: dict[str, Tensor] = {}  # packed: one bit a weight
-        self._deferred: list[bool] = []  # by optimizer: an update waits for finite gradients
-        self._deferrals = 0
-        self._total_steps = math.inf
         self._clip_val: int | float | None = None  # the Trainer's, while suspended
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        self._total_steps = _steps_per_optimizer(trainer, pl_module)
-        start, stop = self.window.bounds(self._total_steps)
-        if start >= stop:
-            raise ValueError(
-                f"{self.window} starts at step {start:g} and stops at {stop:g} of this run: it never opens"
-            )
         self._clip_val = None
         if trainer.global_step == 0:
-            self._deferred, self._deferrals = [False] * len(trainer.optimizers), 0
             self._explored = {name: pack(mask) for name, mask in self.masks.items()}
 
-    def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
-        index = trainer.optimizers.index(optimizer)
-        due = self._deferred[index] or self.window.due(step, self._total_steps)
-        if not due or not self._weights_of[index]:
-            return
-        weights = {name: weight for name, weight in self._weights_of[index].items() if weight.grad is not None}
-        self._deferred[index] = not (weights and _finite(weights))
-        if self._deferred[index]:
-            self._deferrals += 1
-            log_metrics(trainer, {"sparsity/deferred": float(self._deferrals)})
-            return
-        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), _lr_ratio(optimizer, weights))
-        self.change_masks(trainer, pl_module, optimizer, self._exchanged(weights, fraction, step))
+    def change_masks(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        optimizer: Optimizer,
+        changed: Mapping[str, Tensor],
+    ) -> None:
+        super().change_masks(trainer, pl_module, optimizer, changed)
         self._note_explored(trainer)
         if self.update_replaces_step:
             optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing
@@ -135,9 +119,12 @@ class DynamicSparseTraining(SparseTraining):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._resume_clipping(trainer)
 
+    def _updatable(self, index: int) -> dict[str, nn.Parameter]:
+        return {name: weight for name, weight in super()._updatable(index).items() if weight.grad is not None}
+
     @torch.no_grad()
-    def _exchanged(self, weights: Mapping[str, nn.Parameter], fraction: float, step: int) -> dict[str, Tensor]:
-        """The new masks, layer by layer."""
+    def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
+        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), _lr_ratio(optimizer, weights))
         changed = {}
         for layer, (name, mask) in enumerate(self.masks.items()):
             grad = weights[name].grad if name in weights else None
@@ -160,20 +147,13 @@ class DynamicSparseTraining(SparseTraining):
 
     def _state(self) -> dict[str, Any]:
         explored = {name: bits.cpu() for name, bits in self._explored.items()}
-        return {
-            **super()._state(),
-            "explored": explored,
-            "deferred": list(self._deferred),
-            "deferrals": self._deferrals,
-        }
+        return {**super()._state(), "explored": explored}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         super()._load_state(state)
         # a static run, going on as a dynamic one, has explored what it has
         explored = state.get("explored") or {name: pack(mask) for name, mask in self.masks.items()}
         self._explored = {name: bits.to(self._weights[name].device) for name, bits in explored.items()}
-        self._deferred = list(state.get("deferred") or [False] * len(self._steps))
-        self._deferrals = int(state.get("deferrals", 0))
 
 
 class SET(DynamicSparseTraining):
@@ -208,25 +188,9 @@ class RigL(DynamicSparseTraining):
         super().__init__(sparsity, grow=Gradient(), **dynamic)
 
 
-def _finite(weights: Mapping[str, nn.Parameter]) -> bool:
-    """Whether all weights and gradients are finite numbers."""
-    tensors = (t.detach() for w in weights.values() for t in (w, w.grad) if t is not None)
-    return all(bool(t.abs().max().isfinite()) for t in tensors)  # max passes NaN on
-
-
 def _lr_ratio(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> float:
     """Learning rate of the first sparse weight over its highest: that of a one-cycle schedule, else the initial."""
     first = next(iter(weights.values()))
     group = next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))
     highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
     return min(float(group["lr"]) / highest, 1.0) if highest else 1.0
-
-
-def _steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
-    """Optimizer steps of the whole run; in manual optimization max_steps counts those of all optimizers."""
-    total = float(trainer.estimated_stepping_batches)
-    if total < 0:  # a loader without length and no max_steps
-        return math.inf
-    if not pl_module.automatic_optimization and trainer.max_steps > 0:
-        total = min(total, trainer.max_steps / len(trainer.optimizers))
-    return total

@@ -130,8 +130,7 @@ class SparseTraining(pl.Callback):
         else:
             self._draw(selected)
         counts = self.masks.counts
-        if self.masks_from is not None:
-            self._target = counts
+        self._target = self._wanted(counts)
         self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
         self.masks.apply_to_weights(self._weights)
         check_equal_masks(trainer, self.masks)
@@ -157,6 +156,10 @@ class SparseTraining(pl.Callback):
         selected = select(module, self.include, self.exclude)
         shapes = {name: weight.parameter.shape for name, weight in selected.items()}
         return selected, self.distribution(shapes, self.sparsity)
+
+    def _wanted(self, counts: dict[str, int]) -> dict[str, int]:
+        """How many weights of each layer should be active when a fit starts with masks that keep ``counts``."""
+        return counts if self.masks_from is not None else self._target
 
     def _draw(self, selected: Mapping[str, SparseWeight]) -> None:
         """Fresh masks and initial values."""
@@ -234,11 +237,11 @@ class SparseTraining(pl.Callback):
         """Put new masks in force: entries that change start from 0, weight and optimizer state alike."""
         for observer in self._observers:
             observer.on_before_mask_update(trainer, pl_module, self.masks)
-        flipped = 0
+        grown = 0
         with torch.no_grad():
             for name, mask in changed.items():
                 entries = mask ^ self.masks[name]
-                flipped += int(entries.count_nonzero())
+                grown += int((entries & mask).count_nonzero())
                 self._weights[name].masked_fill_(entries, 0)
                 clear_state(optimizer, self._weights[name], entries)
         active = sum(int(mask.count_nonzero()) for mask in changed.values())
@@ -246,7 +249,7 @@ class SparseTraining(pl.Callback):
         check_equal_masks(trainer, self.masks)
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
-        log_metrics(trainer, {"sparsity/churn": flipped / (2 * active) if active else 0.0})
+        log_metrics(trainer, {"sparsity/churn": grown / active if active else 0.0})
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._report(trainer)

@@ -60,9 +60,9 @@ class Stage(Checkpoint):
         """
         if self.finished:
             return
+        resumed = None
         if self.last.is_file():
-            self.read(self.last)
-            start = self.last
+            start, resumed = self.last, self.read(self.last)["global_step"]
         self.folder.mkdir(parents=True, exist_ok=True)
         trainer = make_trainer([*callbacks, self], self.folder)
         missing = [c for c in (*callbacks, self) if not any(c is given for given in callbacks_of(trainer))]
@@ -74,6 +74,9 @@ class Stage(Checkpoint):
         data = make_data()
         pl.seed_everything(seed, workers=True, verbose=False)
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
+        if trainer.global_step == resumed and not self.end.is_file():
+            # killed after the last step: Lightning had nothing left to do, not even its hooks at the end
+            save_checkpoint(trainer, self.end)
         if not self.finished:
             raise RuntimeError(f"the fit ended, but {str(self.end)!r} was not written: it did not train to its end")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from callbacks import SET, DynamicSparseTraining, RigL, SparseTraining
-from callbacks.sparsity import Cosine, Gradient, ProportionalToLR, Saliency, UpdateWindow
+from callbacks import SET, DynamicSparseTraining, GradualPruning, RigL, SparseTraining
+from callbacks.sparsity import Cosine, Gradient, Inverted, ProportionalToLR, PruningWindow, Saliency, UpdateWindow
 
 WINDOW = UpdateWindow(every=4, stop=1.0)
 
@@ -17,13 +17,21 @@ class Method:
     """One way to train sparsely.
 
     ``build(sparsity, **arguments of SparseTraining)``; ``moves``: masks change, every 4 steps;
-    ``replaces_step``: the optimizer does nothing at an update.
+    ``replaces_step``: the optimizer does nothing at an update; ``prunes``: weights only go, to the last step of the
+    run, from none missing to the final count; ``draws``: the masks depend on the seed.
     """
 
     name: str
     build: Callable[..., SparseTraining]
     moves: bool = True
     replaces_step: bool = True
+    prunes: bool = False
+    draws: bool = True
+
+    def updates(self, steps: int) -> list[int]:
+        """The steps of a run at which masks change."""
+        every_fourth = list(range(4, steps, 4)) if self.moves else []
+        return sorted({*every_fourth, steps - 1}) if self.prunes else every_fourth
 
     def __str__(self) -> str:
         return self.name
@@ -35,6 +43,11 @@ def moving(cls: type[DynamicSparseTraining], **fixed: Any) -> Callable[..., Spar
     )
 
 
+def pruning(**fixed: Any) -> Callable[..., SparseTraining]:
+    window = PruningWindow(every=4, start=0.0, stop=1.0)
+    return lambda sparsity=0.8, **static: GradualPruning(sparsity, **{"window": window, **fixed, **static})
+
+
 METHODS = [
     Method("static", SparseTraining, moves=False, replaces_step=False),
     Method("set", moving(SET)),
@@ -42,5 +55,8 @@ METHODS = [
     Method("rigl-steps-too", moving(RigL, update_replaces_step=False), replaces_step=False),
     Method("rigl-lr", moving(RigL, drop_fraction=ProportionalToLR(0.5))),
     Method("saliency-drop", moving(DynamicSparseTraining, drop=Saliency(), grow=Gradient())),
+    Method("rigl-inverted", moving(DynamicSparseTraining, grow=Inverted(Gradient()))),
+    Method("gmp", pruning(), replaces_step=False, prunes=True, draws=False),
+    Method("gmp-global", pruning(scope="global", score=Saliency()), replaces_step=False, prunes=True, draws=False),
 ]
 MOVING = [method for method in METHODS if method.moves]

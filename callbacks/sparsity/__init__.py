@@ -5,10 +5,20 @@ from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
 from .masks import Masks
 from .randomness import generator_for
-from .schedules import Constant, Cosine, Cubic, InversePower, Linear, ProportionalToLR, Schedule, UpdateWindow
-from .scores import Gradient, Magnitude, Random, Saliency, Score
+from .schedules import (
+    Constant,
+    Cosine,
+    Cubic,
+    InversePower,
+    Linear,
+    ProportionalToLR,
+    PruningWindow,
+    Schedule,
+    UpdateWindow,
+)
+from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score
 from .selection import SparseWeight, select
-from .updates import drop_and_grow, top_k
+from .updates import drop_and_grow, prune_globally, prune_to_count, top_k
 
 __all__ = [
     "ER",
@@ -22,11 +32,13 @@ __all__ = [
     "GradientFlow",
     "Initialization",
     "InversePower",
+    "Inverted",
     "LayerScaled",
     "Linear",
     "Magnitude",
     "Masks",
     "ProportionalToLR",
+    "PruningWindow",
     "Random",
     "Saliency",
     "Schedule",
@@ -38,6 +50,8 @@ __all__ = [
     "drop_and_grow",
     "generator_for",
     "gradient_flow",
+    "prune_globally",
+    "prune_to_count",
     "select",
     "top_k",
 ]

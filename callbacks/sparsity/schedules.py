@@ -142,7 +142,7 @@ class UpdateWindow:
         """``start`` and ``stop`` in steps.
 
         Raises:
-            ValueError: a bound is a fraction of a run without an end.
+            ValueError: a bound is a fraction of a run without an end, or start is not below stop in this run.
         """
         if math.isinf(total) and (0 < self.start <= 1 or self.stop <= 1):
             raise ValueError(
@@ -150,4 +150,59 @@ class UpdateWindow:
                 "set max_steps or max_epochs, or give start and stop in steps"
             )
         start = self.start * total if 0 < self.start <= 1 else self.start
-        return start, self.stop * total if self.stop <= 1 else self.stop
+        stop = self.stop * total if self.stop <= 1 else self.stop
+        if start >= stop:
+            raise ValueError(f"{self} starts at step {start:g} and stops at {stop:g} of this run: it never opens")
+        return start, stop
+
+
+@dataclass(frozen=True)
+class PruningWindow(UpdateWindow):
+    """When weights are pruned: every ``every`` optimizer steps from ``start`` on, and at ``stop`` itself.
+
+    Unlike :class:`UpdateWindow` it counts from ``start`` and includes ``stop``, so that the last update
+    reaches the final sparsity whether or not ``every`` divides the way.
+
+    Args:
+        every: optimizer steps between two updates, at least 1.
+        start: step of the first update; up to 1 a fraction of the run, rounded to a whole step, above 1 a
+            number of steps.
+        stop: step of the last update; read like ``start``. 1.0 is the last step of the run.
+
+    Raises:
+        ValueError: as :class:`UpdateWindow`; in :meth:`bounds`, when ``stop`` steps are more than the run has.
+
+    Reference:
+        Zhu and Gupta 2017, equation 1. Evci et al. 2022 prune LeNet-5 at steps 3000, 3100, ..., 7000.
+
+    Example:
+        >>> window = PruningWindow(100, start=0.25, stop=0.6)
+        >>> [step for step in range(1000) if window.due(step, total=1000)]
+        [250, 350, 450, 550, 600]
+    """
+
+    every: int = 100
+    start: float = 0.25
+    stop: float = 0.75
+
+    def due(self, step: int, total: float) -> bool:
+        """Whether to update after ``step`` optimizer steps of ``total``; also before the first."""
+        first, last = self.bounds(total)
+        return first <= step <= last and ((step - first) % self.every == 0 or step == last)
+
+    def progress(self, step: int, total: float) -> float:
+        """How much of the way from the first to the last update is done, in [0, 1]."""
+        first, last = self.bounds(total)
+        return 1.0 if step >= last else max((step - first) / (last - first), 0.0)
+
+    def bounds(self, total: float) -> tuple[float, float]:
+        """Whole steps of the first and the last update, neither after the last step of the run."""
+        start, stop = super().bounds(total)
+        if stop > total:
+            raise ValueError(
+                f"{self} ends after the run of {total:g} steps, whose final sparsity would not be reached: "
+                "lengthen the run, or give start and stop as fractions of it"
+            )
+        steps = total if math.isinf(total) else math.floor(total)
+        last = max(min(round(stop), steps - 1), 0)
+        return min(round(start), last), last

@@ -48,6 +48,21 @@ class Saliency(Score):
 
 
 @dataclass(frozen=True)
+class Inverted(Score):
+    """The negative of another score: what it would keep or grow first comes last.
+
+    Reference:
+        Evci et al. 2022, the control "RigL inverted" grows where the gradient is smallest:
+        ``DynamicSparseTraining(grow=Inverted(Gradient()))``.
+    """
+
+    score: Score
+
+    def __call__(self, weight: Tensor, grad: Tensor, generator: torch.Generator) -> Tensor:
+        return -self.score(weight, grad, generator)
+
+
+@dataclass(frozen=True)
 class Random(Score):
     """Uniform in [0, 1), the growth rule of SET (Mocanu et al. 2018); equal on all ranks."""
 

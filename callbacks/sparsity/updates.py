@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -75,3 +77,56 @@ def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) 
         raise ValueError(f"n is {n}, but the mask has {active} active entries to drop")
     kept = top_k(drop_score, active - n, mask)
     return kept | top_k(grow_score, n, ~kept)
+
+
+def prune_to_count(score: Tensor, mask: Tensor, count: int) -> Tensor:
+    """Keep the ``count`` highest scores of the active entries; ties go to the lower index.
+
+    Raises:
+        ValueError: ``count`` is negative or more than are active, or a score is NaN.
+
+    Example:
+        >>> prune_to_count(torch.tensor([3.0, 1.0, 2.0, 9.0]), torch.tensor([True, True, True, False]), 2)
+        tensor([ True, False,  True, False])
+    """
+    return top_k(score, count, mask)
+
+
+def prune_globally(
+    scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], count: int, *, keep_layers: bool = False
+) -> dict[str, Tensor]:
+    """Keep the ``count`` highest scores of the active entries of all layers together.
+
+    Ties go to the earlier layer, then to the lower index.
+
+    Args:
+        scores: by layer, comparable between layers.
+        masks: bool masks of the same layers, True = active.
+        count: active entries to keep in all.
+        keep_layers: keep the best entry of every layer, whatever it scores, rather than to raise.
+
+    Raises:
+        ValueError: ``count`` is negative or more than are active; a score is NaN; a layer with active
+            entries would keep none.
+
+    Example:
+        >>> scores = {"a": torch.tensor([5.0, 4.0, 3.0]), "b": torch.tensor([1.0, 2.0])}
+        >>> prune_globally(scores, {name: score > 0 for name, score in scores.items()}, 2, keep_layers=True)
+        {'a': tensor([ True, False, False]), 'b': tensor([False,  True])}
+    """
+    layers = {name: int(mask.any()) for name, mask in masks.items()}
+    best = {name: top_k(scores[name], int(keep_layers) * layers[name], mask) for name, mask in masks.items()}
+    reserved = sum(layers.values()) if keep_layers else 0
+    if count < reserved:
+        raise ValueError(f"count is {count}, too few for one entry in each of the {reserved} layers: prune less")
+    rest = torch.cat([(mask & ~best[name]).flatten() for name, mask in masks.items()])
+    chosen = top_k(torch.cat([scores[name].flatten() for name in masks]), count - reserved, rest)
+    parts = torch.split(chosen, [mask.numel() for mask in masks.values()])
+    kept = {name: best[name] | part.view_as(best[name]) for name, part in zip(masks, parts, strict=True)}
+    for name, mask in kept.items():
+        if layers[name] and not mask.any():
+            raise ValueError(
+                f"keeping the {count} highest scores of all layers leaves {name!r} without a weight: "
+                "prune less, exclude the layer or choose the weights layer by layer"
+            )
+    return kept

@@ -15,7 +15,7 @@ from torch import nn
 
 from callbacks import SET, RigL, SparseTraining, read_masks
 from callbacks.compatibility import check_strategy
-from callbacks.sparsity import Constant, UpdateWindow
+from callbacks.sparsity import ERK, Constant, UpdateWindow
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -34,7 +34,7 @@ def test_a_pattern_that_matches_nothing(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_a_layer_left_empty(method: Method) -> None:
     with pytest.raises(ValueError, match=r"leaves 'network.0.weight' \(8, 1, 3, 3\) without a weight"):
-        fit(TinyModule(), [method.build(0.9999)])
+        fit(TinyModule(), [method.build(0.9999, distribution=ERK())])
 
 
 def test_two_owners() -> None:

@@ -36,7 +36,7 @@ class ByHand(TinyModule):
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_steps_past_lightning_are_reported_at_the_latest_at_the_end(method: Method) -> None:
-    with pytest.raises(RuntimeError, match="weights outside the masks are not 0"):
+    with pytest.raises(RuntimeError, match="saw no optimizer step" if method.prunes else "outside the masks are not 0"):
         fit(ByHand(), [method.build(0.8)], max_steps=-1, max_epochs=1)
 
 

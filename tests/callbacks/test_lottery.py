@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from callbacks import (
     read_masks,
 )
 from callbacks.sparsity import Dense, Masks
+from callbacks.stage import Stage
 
 SCRIPT = Path(__file__).parents[1] / "lottery_run.py"
 ROOT = SCRIPT.parents[1]
@@ -76,7 +78,8 @@ def launch(folder: Path, mnist: Path, *more: str, ranks: int = 1) -> subprocess.
 def paper(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole lottery that nothing interrupted."""
     folder = tmp_path_factory.mktemp("lottery")
-    run(folder, mnist, rewind_step=2, runs=2)
+    with warnings.catch_warnings(action="ignore"):
+        run(folder, mnist, rewind_step=2, runs=2)
     return folder
 
 
@@ -142,10 +145,8 @@ def test_a_crash_in_any_stage_changes_nothing(paper: Path, mnist: Path, tmp_path
     with pytest.raises(Killed):
         run(tmp_path, mnist, stopping(stage, step, crash), rewind_step=2, runs=2)
     products = {path: path.read_bytes() for path in tmp_path.rglob("*.ckpt") if path.name != "last.ckpt"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "seed", lambda: 0)
-        torch.manual_seed(step)  # a new process has drawn other random numbers
-        run(tmp_path, mnist, rewind_step=2, runs=2)
+    torch.manual_seed(step)  # a new process has drawn other random numbers
+    run(tmp_path, mnist, rewind_step=2, runs=2)
     for product in paper.rglob("*.ckpt"):
         if "reinit" not in product.parts:
             assert_equal(weights_of(tmp_path / product.relative_to(paper)), weights_of(product))
@@ -162,6 +163,23 @@ def test_a_kill_of_the_process_changes_nothing(paper: Path, mnist: Path, tmp_pat
     assert done.returncode == 0, done.stderr[-3000:]
     for product in ("pretrain/end.ckpt", "level-1/weights/ticket.ckpt", "level-1/weights/run-0/end.ckpt"):
         assert_equal(weights_of(tmp_path / product), weights_of(paper / product))
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": STEPS}, {"max_steps": -1, "max_epochs": 3}])
+def test_a_kill_between_the_last_step_and_the_product_changes_nothing(
+    paper: Path, mnist: Path, tmp_path: Path, limit: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+        return make_trainer(callbacks, folder, **limit)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Stage, "on_train_end", lambda *_: crash())
+        run(tmp_path, mnist, make, rewind_step=2)
+    assert load(tmp_path / "pretrain/last.ckpt")["global_step"] == STEPS
+    run(tmp_path, mnist, make, rewind_step=2)
+    for product in ("pretrain/end.ckpt", "level-1/weights/run-0/end.ckpt"):
+        assert_equal(weights_of(tmp_path / product), weights_of(paper / product))
+        assert load(tmp_path / product)["global_step"] == STEPS
 
 
 PRODUCTS = ["pretrain/start.ckpt", "pretrain/rewind.ckpt", "pretrain/end.ckpt", "level-1/weights/ticket.ckpt"]
@@ -216,7 +234,6 @@ def test_files_of_another_lottery_are_refused(paper: Path, mnist: Path, tmp_path
         run(tmp_path, mnist, stopping("pretrain", 5, crash), rewind_step=2)
     with pytest.raises(ValueError, match="pretrain/last.ckpt' is of pretrain of a lottery with .*seed=0, not of"):
         run(tmp_path, mnist, rewind_step=2, seed=1)
-    trainer([], max_steps=1).save_checkpoint
     plain = trainer([], max_steps=1)
     plain.fit(TinyModule(), loader())
     plain.save_checkpoint(tmp_path / "pretrain/end.ckpt")

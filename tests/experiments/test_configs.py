@@ -31,7 +31,9 @@ def run(command: str, config: Path, root: Path, *more: str):
 
 def test_there_is_a_configuration_for_every_method_and_network() -> None:
     names = {config.stem for config in CONFIGS}
-    assert {f"{net}_{method}" for net in ("lenet5", "lenet300100") for method in ("static", "set", "rigl")} <= names
+    assert {
+        f"{net}_{method}" for net in ("lenet5", "lenet300100") for method in ("static", "set", "rigl", "gmp")
+    } <= names
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

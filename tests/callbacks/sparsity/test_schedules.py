@@ -2,7 +2,17 @@ import math
 
 import pytest
 
-from callbacks.sparsity import Constant, Cosine, Cubic, InversePower, Linear, ProportionalToLR, Schedule, UpdateWindow
+from callbacks.sparsity import (
+    Constant,
+    Cosine,
+    Cubic,
+    InversePower,
+    Linear,
+    ProportionalToLR,
+    PruningWindow,
+    Schedule,
+    UpdateWindow,
+)
 
 VALUES: list[tuple[Schedule, float, float]] = [
     (Constant(0.3), 0.0, 0.3),
@@ -69,3 +79,42 @@ def test_a_fraction_of_an_endless_run_is_refused_and_steps_are_not() -> None:
     with pytest.raises(ValueError, match="the Trainer has no end"):
         UpdateWindow(100).due(100, math.inf)
     assert UpdateWindow(100, stop=1000).due(100, math.inf)
+
+
+# --- pruning windows ----------------------------------------------------------------------------
+
+LENET5 = 11_719  # optimizer steps
+
+
+@pytest.mark.parametrize("window", [PruningWindow(100, 3000, 7000), PruningWindow(100, 0.256, 0.5973)])
+def test_the_paper_prunes_lenet5_41_times(window: PruningWindow) -> None:
+    assert [step for step in range(LENET5) if window.due(step, LENET5)] == list(range(3000, 7001, 100))
+    sparsity = {step: Cubic(0.0, 0.95)(window.progress(step, LENET5)) for step in (0, 3000, 5000, 7000, 9000)}
+    assert sparsity == pytest.approx({0: 0.0, 3000: 0.0, 5000: 0.875 * 0.95, 7000: 0.95, 9000: 0.95}, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("window", "total", "due"),
+    [
+        (PruningWindow(4, 2, 10), 20, [2, 6, 10]),
+        (PruningWindow(4, 2, 12), 20, [2, 6, 10, 12]),  # the last one is at the end, divisible or not
+        (PruningWindow(4, 0, 1.0), 11, [0, 4, 8, 10]),  # no step 11 comes in a run of 11 steps
+        (PruningWindow(4, 2, 11), 11, [2, 6, 10]),
+        (PruningWindow(100, 0.25, 0.75), 1, [0]),
+        (PruningWindow(100, 0.9, 1.0), 3, [2]),
+        (PruningWindow(4, 2, 7), math.inf, [2, 6, 7]),
+        (PruningWindow(2, 0, 1.0), 4.5, [0, 2, 3]),  # two optimizers that share nine steps
+    ],
+)
+def test_pruning_windows_include_their_ends(window: PruningWindow, total: float, due: list[int]) -> None:
+    assert [step for step in range(20) if window.due(step, total)] == due
+    assert window.progress(due[-1], total) == 1.0
+    if len(due) > 1:
+        assert window.progress(due[0], total) == 0.0
+
+
+def test_a_pruning_window_longer_than_the_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="ends after the run of 5000 steps, whose final sparsity would not be reached"):
+        PruningWindow(100, 3000, 7000).bounds(5000)
+    with pytest.raises(ValueError, match="starts at step 3000 and stops at 2500 of this run: it never opens"):
+        PruningWindow(100, 3000, 0.5).bounds(5000)

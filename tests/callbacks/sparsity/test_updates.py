@@ -4,7 +4,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.sparsity import Gradient, Magnitude, Random, Saliency, drop_and_grow, generator_for, top_k
+from callbacks.sparsity import (
+    Gradient,
+    Inverted,
+    Magnitude,
+    Random,
+    Saliency,
+    drop_and_grow,
+    generator_for,
+    prune_globally,
+    prune_to_count,
+    top_k,
+)
 
 # A hand-drawn layer of eight weights: five active, three not.
 MASK = [1, 1, 0, 1, 0, 1, 0, 1]
@@ -84,6 +95,7 @@ def test_scores() -> None:
     assert Magnitude()(weight, grad, generator).tolist() == [2.0, 0.5]
     assert Gradient()(weight, grad, generator).tolist() == [0.5, 4.0]
     assert Saliency()(weight, grad, generator).tolist() == [1.0, 2.0]
+    assert Inverted(Gradient())(weight, grad, generator).tolist() == [-0.5, -4.0]
     one = Random()(weight, grad, generator_for(0, 1, 2))
     assert torch.equal(one, Random()(weight, grad, generator_for(0, 1, 2)))
     assert ((one >= 0) & (one < 1)).all()
@@ -112,3 +124,46 @@ def test_entries_outside_are_never_chosen_and_nan_is_named() -> None:
 def test_large_whole_numbers_keep_their_order() -> None:
     score = torch.tensor([2**24, 2**24 + 1])
     assert top_k(score, 1, torch.tensor([True, True])).tolist() == [False, True]
+
+
+# --- pruning ------------------------------------------------------------------------------------
+
+layers = st.lists(
+    st.lists(st.tuples(st.booleans(), st.integers(-2, 2)), min_size=1, max_size=8), min_size=1, max_size=4
+)
+
+
+@given(layers, st.floats(0, 1), st.booleans())
+def test_global_pruning_agrees_with_a_slow_reference(case, share: float, keep_layers: bool) -> None:
+    masks = {str(i): torch.tensor([active for active, _ in layer]) for i, layer in enumerate(case)}
+    scores = {str(i): torch.tensor([score for _, score in layer]) for i, layer in enumerate(case)}
+    ranked = sorted(  # (layer, index), the best first
+        ((i, j) for i, layer in enumerate(case) for j, (active, _) in enumerate(layer) if active),
+        key=lambda place: (-case[place[0]][place[1]][1], *place),
+    )
+    best = [next(place for place in ranked if place[0] == i) for i in sorted({i for i, _ in ranked})]
+    count = round(share * len(ranked))
+    expected = set((best + [place for place in ranked if place not in best] if keep_layers else ranked)[:count])
+    if {i for i, _ in expected} != {i for i, _ in ranked}:
+        with pytest.raises(ValueError, match="too few for one entry" if keep_layers else "without a weight"):
+            prune_globally(scores, masks, count, keep_layers=keep_layers)
+        return
+    kept = prune_globally(scores, masks, count, keep_layers=keep_layers)
+    assert {(int(name), int(j)) for name, mask in kept.items() for j in mask.nonzero()} == expected
+
+
+def test_global_pruning_names_the_layer_it_would_empty_and_keeps_shapes() -> None:
+    scores = {"conv": torch.full((2, 1, 2, 2), 0.1), "fc": torch.arange(1.0, 7.0).view(2, 3)}
+    masks = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
+    with pytest.raises(ValueError, match="5 highest scores of all layers leaves 'conv' without a weight: prune less"):
+        prune_globally(scores, masks, 5)
+    kept = prune_globally(scores, masks, 5, keep_layers=True)
+    assert kept["conv"].flatten().tolist() == [True] + 7 * [False]
+    assert kept["fc"].tolist() == [[False, False, True], [True, True, True]]
+
+
+def test_pruning_a_layer_chooses_among_the_active_alone() -> None:
+    score, mask = torch.tensor([5.0, 1.0, 4.0, 4.0]), torch.tensor([False, True, True, True])
+    assert prune_to_count(score, mask, 2).tolist() == [False, False, True, True]
+    with pytest.raises(ValueError, match="k is 4, but there are 3"):
+        prune_to_count(score, mask, 4)

@@ -1,0 +1,91 @@
+"""PeriodicUpdates: masks that change at certain optimizer steps, and wait while numbers are not finite."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .observer import log_metrics
+from .sparse_training import SparseTraining
+from .sparsity import UpdateWindow
+
+
+class PeriodicUpdates(SparseTraining, ABC):
+    """What methods share whose masks change in a window of the run; not a method itself.
+
+    An update whose weights or gradients are not finite is put off to the next step and counted in
+    ``sparsity/deferred``. With several optimizers each counts its own steps and updates its own weights.
+
+    Args:
+        sparsity: as in :class:`SparseTraining`.
+        window: when to update. In manual optimization a fraction is one of the batches, so give steps for
+            an optimizer that does not step once a batch.
+        static: the other arguments of :class:`SparseTraining`.
+    """
+
+    def __init__(self, sparsity: float = 0.9, *, window: UpdateWindow = UpdateWindow(), **static: Any) -> None:
+        super().__init__(sparsity, **static)
+        self.window = window
+        self._deferred: list[bool] = []  # by optimizer: an update waits for finite gradients
+        self._deferrals = 0
+        self._total_steps = math.inf
+
+    @abstractmethod
+    def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
+        """The masks that change after ``step`` steps, out of those of ``weights``, whose gradients are dense."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._total_steps = _steps_per_optimizer(trainer, pl_module)
+        self.window.bounds(self._total_steps)  # refuses a window that does not fit the run
+        if trainer.global_step == 0:
+            self._deferred, self._deferrals = [False] * len(trainer.optimizers), 0
+
+    def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
+        index = trainer.optimizers.index(optimizer)
+        due = self._deferred[index] or self.window.due(step, self._total_steps)
+        if not due or not self._weights_of[index]:
+            return
+        weights = self._updatable(index)
+        self._deferred[index] = not (weights and _finite(weights))
+        if self._deferred[index]:
+            self._deferrals += 1
+            log_metrics(trainer, {"sparsity/deferred": float(self._deferrals)})
+            return
+        changed = self.new_masks(optimizer, weights, step)
+        if changed:
+            self.change_masks(trainer, pl_module, optimizer, changed)
+
+    def _updatable(self, index: int) -> dict[str, nn.Parameter]:
+        """The weights that an update of this optimizer may change; without any it is put off."""
+        return self._weights_of[index]
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "deferred": list(self._deferred), "deferrals": self._deferrals}
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        super()._load_state(state)
+        self._deferred = list(state.get("deferred") or [False] * len(self._steps))
+        self._deferrals = int(state.get("deferrals", 0))
+
+
+def _finite(weights: Mapping[str, nn.Parameter]) -> bool:
+    """Whether all weights and gradients are finite numbers."""
+    tensors = (t.detach() for w in weights.values() for t in (w, w.grad) if t is not None)
+    return all(bool(t.abs().max().isfinite()) for t in tensors)  # max passes NaN on
+
+
+def _steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
+    """Optimizer steps of the whole run; in manual optimization max_steps counts those of all optimizers."""
+    total = float(trainer.estimated_stepping_batches)
+    if total < 0:  # a loader without length and no max_steps
+        return math.inf
+    if not pl_module.automatic_optimization and trainer.max_steps > 0:
+        total = min(total, trainer.max_steps / len(trainer.optimizers))
+    return total
