@@ -22,7 +22,7 @@ from .rewind import RewindPoint
 from .sparse_training import SparseTraining
 from .sparsity import Dense, Masks, Uniform
 from .stage import MakeTrainer, Stage
-from .ticket import Ticket, TicketTraining, check_same_network
+from .ticket import Ticket, TicketTraining
 
 
 @dataclass(frozen=True)

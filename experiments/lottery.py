@@ -51,7 +51,9 @@ class LotteryCLI(LightningCLI):
         path = self.lottery.folder / "config.yaml"
         if path.is_file():
             before = path.read_text().splitlines()
-            changes = [line for line in difflib.unified_diff(before, text.splitlines(), n=0) if line[1:3] not in ("--", "++")]
+            changes = [
+                line for line in difflib.unified_diff(before, text.splitlines(), n=0) if line[1:3] not in ("--", "++")
+            ]
             if changes:
                 raise ValueError(
                     f"{str(path)!r} is of a lottery with other settings ({'; '.join(changes[1:6])}): give "
@@ -135,6 +137,7 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_callback=None,
+                load_from_checkpoint_support=False,  # the module would hold this object, which cannot be copied
                 run=False,
                 args=list(args) if args is not None else None,
             )

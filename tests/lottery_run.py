@@ -1,11 +1,12 @@
 """A small lottery on fake MNIST; as a script it can be killed, or run on several ranks.
 
-python tests/lottery_run.py FOLDER MNIST [STAGE:STEP to be killed at]
+python tests/lottery_run.py FOLDER MNIST STAGE:STEP, where it is killed
 torchrun --nproc_per_node 2 tests/lottery_run.py FOLDER MNIST
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -83,20 +84,28 @@ def run(folder: Path, mnist: Path, make: Callable[..., pl.Trainer] = make_traine
     return list(LotteryTicket(folder, **settings).run(module(), data_in(mnist), make))
 
 
+def run_on_all_ranks(folder: Path, mnist: Path) -> None:
+    """Once without a break, once with one; saves the tickets that each rank saw."""
+    limits = {"devices": int(os.environ["WORLD_SIZE"]), "strategy": "ddp", "max_steps": 6}  # 3 epochs
+    settings: dict[str, Any] = {"pruning": imp(share=0.4), "rewind_step": 2, "save_every": 2}
+    crash = stopping("level-1/weights/run-0", 5, lambda: sys.exit("crash"), **limits)
+    with contextlib.suppress(SystemExit):
+        run(folder / "parts", mnist, crash, **settings)
+    whole = stopping("", 0, lambda: None, **limits)
+    run(folder / "parts", mnist, whole, **settings)
+    tickets = run(folder / "whole", mnist, whole, **settings)
+    seen = {f"level-{t.level}": (t.masks.digest(), dict(t.weights)) for t in tickets}
+    torch.save(seen, folder / f"rank-{os.environ['RANK']}.pt")
+
+
 def main(folder: Path, mnist: Path, kill: str = "") -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    make = make_trainer
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    if kill:
+    if "RANK" in os.environ:
+        run_on_all_ranks(folder, mnist)
+    else:
         stage, step = kill.split(":")
-        make = stopping(stage, int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
-    elif world > 1:
-        make = lambda callbacks, folder: make_trainer(callbacks, folder, devices=world, strategy="ddp", max_steps=6)  # noqa: E731
-    pruning = imp(share=0.4) if world > 1 else gmp()
-    tickets = run(folder, mnist, make, pruning=pruning, rewind_step=2)
-    rank = os.environ.get("RANK", "0")
-    torch.save({t.path.parts[-3]: (t.masks.digest(), dict(t.weights)) for t in tickets}, folder / f"rank-{rank}.pt")
+        run(folder, mnist, stopping(stage, int(step), lambda: os.kill(os.getpid(), signal.SIGKILL)), rewind_step=2)
 
 
 if __name__ == "__main__":
