@@ -1,0 +1,69 @@
+"""Checkpoint files: written whole or not at all, read without executing what is in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is no checkpoint, or holds more than tensors and plain values.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {str(path)!r}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be read: it is damaged, or holds objects other than tensors and plain values "
+            "(keep those out of the checkpoint: save_hyperparameters(ignore=[...]))"
+        ) from error
+    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
+        raise ValueError(f"{str(path)!r} is not a checkpoint: it has no 'state_dict'")
+    return dict(checkpoint)
+
+
+def write_whole(value: object, path: Path) -> None:
+    """Save ``value`` as ``path``, which at no moment is there with half its content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(value, _part(path))
+    _put_in_place(path)
+
+
+def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
+    """Save the running fit as ``path``, whole and readable or not at all; to be called on all ranks.
+
+    Raises:
+        ValueError: on rank 0, the checkpoint would hold objects that cannot be read back safely.
+    """
+    trainer.save_checkpoint(_part(path))
+    if trainer.is_global_zero:
+        read_checkpoint(_part(path))
+        _put_in_place(path)
+    trainer.strategy.barrier(f"saved {path.name}")
+
+
+def _part(path: Path) -> Path:
+    """What the file is called while it is being written."""
+    return path.with_name(path.name + ".part")
+
+
+def _put_in_place(path: Path) -> None:
+    with _part(path).open("rb+") as file:
+        os.fsync(file.fileno())
+    _part(path).replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name is on the disk, too
+    finally:
+        os.close(folder)

@@ -1,0 +1,155 @@
+"""Lottery tickets from a YAML file: python -m experiments.lottery --config FILE; killed, the same command goes on."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import statistics
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from rich.console import Console
+from rich.table import Table
+
+# the classes of .cli are found in YAML by their short names
+from .cli import callbacks
+from .tracking import finish_wandb, set_wandb_mode
+
+DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
+
+Score = Mapping[str, float]
+
+
+class LotteryCLI(LightningCLI):
+    """LightningCLI with the group ``lottery``, which makes a Trainer and data for every fit."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The arguments of :class:`LotteryTicket`."""
+        parser.add_class_arguments(callbacks.LotteryTicket, "lottery")
+
+    @property
+    def lottery(self) -> callbacks.LotteryTicket:
+        """The driver that the file describes."""
+        lottery: callbacks.LotteryTicket = self.config_init.lottery
+        return lottery
+
+    def check_config(self) -> None:
+        """Keep seed, Trainer, model and data of this lottery in its folder; the driver checks its own settings.
+
+        Raises:
+            ValueError: the folder holds a lottery with others.
+        """
+        config = copy.deepcopy(self.config)
+        config.pop("lottery")
+        text = self.parser.dump(config, skip_none=False, skip_validation=True)
+        path = self.lottery.folder / "config.yaml"
+        if path.is_file():
+            before = path.read_text().splitlines()
+            changes = [
+                line for line in difflib.unified_diff(before, text.splitlines(), n=0) if line[1:3] not in ("--", "++")
+            ]
+            if changes:
+                raise ValueError(
+                    f"{str(path)!r} is of a lottery with other settings ({'; '.join(changes[1:6])}): give "
+                    "--lottery.folder another folder, or delete this one"
+                )
+        elif rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # Lightning takes it from the environment
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(text)
+            part.replace(path)
+
+    def make_trainer(self, more: list[pl.Callback], folder: Path) -> pl.Trainer:
+        """A Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""
+        finish_wandb()
+        config = copy.deepcopy(self.config)
+        for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
+            if logger.init_args.get("name"):
+                logger.init_args.name += f"/{folder.relative_to(self.lottery.folder)}"
+        arguments = self._trainer_arguments(config)
+        return pl.Trainer(**{**arguments, "callbacks": [*(arguments["callbacks"] or []), *more]})
+
+    def make_data(self, number: int) -> pl.LightningDataModule:
+        """The file's data; its ``seed``, if it takes one, is 1000 times that of the file plus ``number``."""
+        config = copy.deepcopy(self.config)
+        if "seed" in config.data.init_args:
+            config.data.init_args.seed = DATA_SEEDS * config.data.init_args.seed + number
+        data: pl.LightningDataModule = self.parser.instantiate_classes(config).data
+        return data
+
+    def scores(self, ticket: callbacks.Ticket) -> list[Score]:
+        """What the module logs on the test data, for every training run; nothing if there is no test."""
+        if not (is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule)):
+            return [{} for _ in ticket.trained]
+        return [self._test(end) for end in ticket.trained]
+
+    def _test(self, end: Path) -> Score:
+        self.model.load_state_dict(callbacks.read_checkpoint(end)["state_dict"])
+        trainer = pl.Trainer(**{**self._trainer_arguments(self.config), "logger": False, "callbacks": None})
+        [score] = trainer.test(self.model, self.datamodule, verbose=False)
+        return score
+
+    def _trainer_arguments(self, config: Any) -> dict[str, Any]:
+        return dict(vars(self.parser.instantiate_classes(config).trainer))
+
+
+def lottery_table(found: Sequence[tuple[callbacks.Ticket, Sequence[Score]]]) -> Table:
+    """A row for each ticket: level, retraining, sparsity, and mean and range of the test scores."""
+    table = Table(title="Lottery tickets")
+    table.add_column("level", justify="right")
+    table.add_column("retraining")
+    for column in ("sparsity", "active", "runs"):
+        table.add_column(column, justify="right")
+    names = sorted({name for _, scores in found for score in scores for name in score})
+    for name in names:
+        table.add_column(name, justify="right")
+    for ticket, scores in found:
+        active = sum(ticket.masks.counts.values())
+        row = [str(ticket.level), ticket.retraining, f"{ticket.sparsity:.4f}", f"{active:,}", str(len(scores))]
+        table.add_row(*row, *(_mean_and_range([score[name] for score in scores]) for name in names))
+    return table
+
+
+def _mean_and_range(values: Sequence[float]) -> str:
+    return f"{statistics.mean(values):.4f} ({min(values):.4f} - {max(values):.4f})"
+
+
+def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list[Score]]]:
+    """Run or finish a lottery, print its table, and return its tickets with the test scores of their runs.
+
+    Example:
+        >>> main(["--config", "experiments/configs/mnist/lenet5_lottery.yaml"])  # doctest: +SKIP
+    """
+    set_wandb_mode()
+    try:
+        with warnings.catch_warnings():
+            # Lightning warns whenever args are given by a program that has a command line of its own
+            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+            cli = LotteryCLI(
+                pl.LightningModule,
+                pl.LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=None,
+                load_from_checkpoint_support=False,  # the module would hold this object, which cannot be copied
+                run=False,
+                args=list(args) if args is not None else None,
+            )
+        cli.check_config()
+        tickets = cli.lottery.run(cli.model, cli.make_data, cli.make_trainer)
+        found = [(ticket, cli.scores(ticket)) for ticket in tickets]
+    finally:
+        finish_wandb()
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # as above
+        Console().print(lottery_table(found))
+    return found
+
+
+if __name__ == "__main__":
+    main()
