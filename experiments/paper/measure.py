@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from callbacks import read_spectrum
+from callbacks.sparsity import Uniform, generator_for, heterogeneous_masks, select, signal_propagation
 from datamodules import MNISTDataModule
 from lightning_modules.networks import LeNet5
 
@@ -28,7 +29,8 @@ from ..analysis import (
     over_pairs,
     to_reference,
 )
-from .arms import TICKETS
+from . import published
+from .arms import INITIALIZATIONS, TICKETS
 from .train import Settings, read_product
 
 Row = Mapping[str, object]
@@ -85,6 +87,7 @@ def write_tables(settings: Settings, seeds: int, results: Path, images: int = 60
     indices = range(min(images, len(train)))  # type: ignore[arg-type]  # torch's Dataset does not declare __len__
     batches = [train.__getitems__(list(indices[i : i + 250])) for i in indices[::250]]  # type: ignore[attr-defined]
     tables = {
+        "signal": signals(seeds),
         "similarity": similarity(runs, labels),
         "gradient_norm": logged(runs, "grad_flow/probe", "norm"),
         "gradient_change": logged(runs, "grad_flow/delta", "change"),
@@ -95,6 +98,29 @@ def write_tables(settings: Settings, seeds: int, results: Path, images: int = 60
     }
     for name, rows in tables.items():
         write_rows(results / f"{name}.csv", rows)
+
+
+def signals(seeds: int) -> Iterator[Row]:
+    """Standard deviation of the outputs at initialization, under masks that starve some units more than others."""
+    for sparsity in published.SIGNAL["dense"]:
+        for name, initialization in INITIALIZATIONS.items():
+            sigmas = []
+            for seed in range(seeds):
+                torch.manual_seed(seed)
+                network = LeNet5(in_channels=3)
+                weights = select(network)
+                counts = Uniform()({name: weight.parameter.shape for name, weight in weights.items()}, sparsity)
+                masks = heterogeneous_masks(weights, counts, seed=seed)
+                for layer, (key, weight) in enumerate(weights.items()):
+                    values = initialization(weight, masks[key], generator_for(seed, layer))
+                    weight.parameter.data.copy_(values)
+                sigmas.append(signal_propagation(network, (3, 28, 28), seed=seed).output)
+            yield {
+                "initialization": name,
+                "sparsity": f"{sparsity:.2f}",
+                "seeds": seeds,
+                "sigma": f"{statistics.mean(sigmas):.3g}",
+            }
 
 
 def similarity(runs: Runs, labels: Tensor) -> Iterator[Row]:

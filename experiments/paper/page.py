@@ -40,6 +40,7 @@ def lenet5_page(results: Path) -> str:
     sections = [
         _head(runs),
         accuracy_section(runs),
+        signal_section(read_rows(results / "signal.csv")),
         similarity_section(read_rows(results / "similarity.csv")),
         curve_section(
             "Gradient flow",
@@ -132,6 +133,26 @@ def arm_name(arm: str) -> str:
         return NAMES[arm]
     first, _, second = arm.partition("-")
     return f"lottery, ticket {second}" if first == "lottery" else f"{METHODS[first]}, {INITIALIZATIONS[second]}"
+
+
+def signal_section(rows: Sequence[Row]) -> str:
+    """What is left of a signal at initialization."""
+    if not rows:
+        return ""
+    sparsities = list(published.SIGNAL["dense"])
+    body = []
+    for initialization, theirs in published.SIGNAL.items():
+        ours = {float(row["sparsity"]): row["sigma"] for row in rows if row["initialization"] == initialization}
+        body.append([INITIALIZATIONS[initialization], *(ours.get(sparsity, "-") for sparsity in sparsities)])
+        body.append(["*paper*", *(f"{theirs[sparsity]:g}" for sparsity in sparsities)])
+    what = (
+        f"Standard deviation of LeNet-5's outputs (3 input channels) for 500 standard normal inputs, mean over "
+        f"{rows[0]['seeds']} seeds, under masks that take most from the first units of each layer. *Dense* is "
+        "Glorot-uniform here and in the paper, *Liu et al.* is that over the root of the density; the paper's code "
+        "leaves the weights as they are at sparsity 0."
+    )
+    header = ["sparsity", *(f"{sparsity:g}" for sparsity in sparsities)]
+    return "\n".join(["## Signal propagation at initialization", "", what, "", table(header, body)])
 
 
 def similarity_section(rows: Sequence[Row]) -> str:

@@ -35,9 +35,7 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
     console = Console()
     with Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         bar = progress.add_task("runs", total=len(jobs))
-        # a new process for every run: what one leaves behind does not reach another
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, spawn, initializer=_quiet, max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
             needed = {arm.masks for arm, _ in jobs if arm.masks is not None}
             first = [(PRUNED, seed) for seed in sorted(needed | {s for arm, s in jobs if arm is PRUNED})]
             rest = [job for job in jobs if job[0] is not PRUNED]

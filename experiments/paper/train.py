@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import zlib
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
     torch.set_num_threads(1)
     begun, source = time.perf_counter(), provenance()
     product = settings.product(arm.name, seed)
+    shutil.rmtree(product.parent, ignore_errors=True)  # of a run that was killed
     pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
     # fresh weights depend on the seed alone, so that methods can be compared; never those of a pruned run
     origin = "pruned" if arm.name == "pruned" else "fresh"

@@ -134,6 +134,7 @@ def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) ->
     product = settings.product("dense", 0)
     product.parent.mkdir(parents=True)
     product.with_suffix(".partial").write_bytes(b"half a file")  # killed while writing
+    (product.parent / "metrics.csv").write_text("other,columns\n1,2\n")
     before = settings.product("pruned", 0).stat().st_mtime_ns
     run_study([PRUNED, ARM["dense"]], 1, settings, results, processes=1)
     rows = {row["arm"]: row for row in read_rows(results)}
