@@ -7,6 +7,7 @@ from .gradient_flow import GradientFlowMonitor
 from .iterative_pruning import IterativePruning
 from .lottery import LotteryTicket
 from .observer import MaskObserver
+from .prune_at_start import PruneAtStart
 from .pruning import GradualPruning
 from .retraining import (
     FineTuning,
@@ -30,6 +31,7 @@ __all__ = [
     "LearningRateRewinding",
     "LotteryTicket",
     "MaskObserver",
+    "PruneAtStart",
     "RandomReinit",
     "Retraining",
     "RewindPoint",

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
-from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from .observer import MaskObserver, callbacks_of, log_metrics
+from .probe import detached_copy, first_samples, to_device, training_loss, undisturbed
 from .sparse_training import SparseTraining
 from .sparsity import gradient_flow
 
@@ -81,13 +77,11 @@ class GradientFlowMonitor(MaskObserver):
         if self.probe_batch is not None:
             if self.probe_loss is None and not pl_module.automatic_optimization:
                 raise ValueError("a probe of a module with manual optimization needs a probe_loss")
-            with isolate_rng():
+            with undisturbed():
                 batch = self.probe_batch
                 if isinstance(batch, int):
-                    batch = _first_samples(trainer.train_dataloader, batch)
-                batch = trainer.precision_plugin.convert_input(batch)
-                batch = pl_module._on_before_batch_transfer(batch)
-                self._probe = trainer.strategy.batch_to_device(batch)
+                    batch = first_samples(trainer.train_dataloader, batch, "probe_batch")
+                self._probe = to_device(trainer, pl_module, batch)
 
     # The owner of the masks, if there is one, calls on_dense_gradients before it masks them.
     def on_before_optimizer_step(
@@ -138,14 +132,11 @@ class GradientFlowMonitor(MaskObserver):
 
     def _probe_norm(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> float:
         """Norm of the active gradient on the probe batch, measured on a copy of the module."""
-        with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="You are trying to `self.log")
+        with undisturbed():
             try:
-                replica = copy.deepcopy(pl_module)  # Lightning detaches a copy from the Trainer: it logs nothing
-                for method in ("forward", "training_step"):  # torch.compile binds its own to the original
-                    replica.__dict__.pop(method, None)
+                replica = detached_copy(pl_module)
                 with trainer.precision_plugin.train_step_context():
-                    loss = (self.probe_loss or _training_loss)(replica, self._probe)
+                    loss = (self.probe_loss or training_loss)(replica, self._probe)
                 parameters = {name: p for name, p in replica.named_parameters() if p.requires_grad}
                 gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
             except (RuntimeError, TypeError, AttributeError) as error:
@@ -170,21 +161,3 @@ class GradientFlowMonitor(MaskObserver):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._probe = None
-
-
-def _training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
-    arguments = (batch, 0) if is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2) else (batch,)
-    output: Any = module.training_step(*arguments)
-    loss: Tensor = output["loss"] if isinstance(output, Mapping) else output
-    return loss
-
-
-def _first_samples(loader: object, count: int) -> Any:
-    """One batch of the first samples of the loader's data set, without touching the loader."""
-    if not isinstance(loader, DataLoader):
-        raise ValueError(
-            f"probe_batch={count} takes samples from a DataLoader, but the training data is a "
-            f"{type(loader).__name__}: give a batch instead"
-        )
-    head = DataLoader(loader.dataset, batch_size=count, collate_fn=loader.collate_fn, generator=torch.Generator())
-    return next(iter(head))

@@ -57,8 +57,8 @@ class GradualPruning(PeriodicUpdates):
 
     Reference:
         Zhu and Gupta 2017, equation 1; Evci et al. 2022, whose LeNet-5 is
-        ``GradualPruning(0.95, window=PruningWindow(100, start=3000, stop=7000))`` in 11,719 steps. Their code
-        lets pruned weights come back when the variable behind the mask grows; here they stay 0.
+        ``GradualPruning(0.95, window=PruningWindow(100, start=3000, stop=7000))`` in 11,719 steps. Where
+        released code lets a pruned weight come back, because the variable behind the mask still moves, it stays 0 here.
 
     Example:
         >>> GradualPruning(0.95).schedule

@@ -54,7 +54,7 @@ class SparseTraining(pl.Callback):
             default draws them anew; to start from loaded weights choose ``Dense()``.
         include: patterns of parameter names or layer classes to make sparse; see :func:`select`.
         exclude: patterns to leave dense.
-        masks_from: a checkpoint of an earlier sparse run whose masks to start with, instead of
+        masks_from: masks to start with, or a checkpoint of an earlier sparse run that holds them, instead of
             ``sparsity`` and ``distribution``.
         seed: of the random masks and initial values. Give all ranks the same.
 
@@ -77,7 +77,7 @@ class SparseTraining(pl.Callback):
         initialization: Initialization = UnitScaled(),
         include: str | Sequence[str] = "*",
         exclude: str | Sequence[str] = (),
-        masks_from: str | Path | None = None,
+        masks_from: str | Path | Masks | None = None,
         seed: int = 0,
     ) -> None:
         if not 0 <= sparsity < 1:
@@ -128,7 +128,7 @@ class SparseTraining(pl.Callback):
         elif self._fits(self.masks):
             self.masks = self._on_device(self.masks)  # a second fit of the same module goes on
         else:
-            self._draw(selected)
+            self._draw(trainer, pl_module, selected)
         counts = self.masks.counts
         self._target = self._wanted(counts)
         self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
@@ -161,19 +161,23 @@ class SparseTraining(pl.Callback):
         """How many weights of each layer should be active when a fit starts with masks that keep ``counts``."""
         return counts if self.masks_from is not None else self._target
 
-    def _draw(self, selected: Mapping[str, SparseWeight]) -> None:
+    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule, selected: Mapping[str, SparseWeight]) -> None:
         """Fresh masks and initial values."""
         if self.masks_from is not None:
-            masks = read_masks(self.masks_from)
+            masks = self.masks_from if isinstance(self.masks_from, Masks) else read_masks(self.masks_from)
             check_fit(masks, self._weights, f"masks_from {str(self.masks_from)!r}")
         else:
-            shapes = {name: weight.shape for name, weight in self._weights.items()}
-            masks = Masks.random(shapes, self._target, seed=self.seed)
+            masks = self.first_masks(trainer, pl_module)
         self.masks = self._on_device(masks)
         with torch.no_grad():
             for index, (name, weight) in enumerate(selected.items()):
                 generator = generator_for(self.seed, -1, index)
                 weight.parameter.copy_(self.initialization(weight, self.masks[name], generator))
+
+    def first_masks(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Masks:
+        """The masks a fresh fit starts with; weights are still those of the module."""
+        shapes = {name: weight.shape for name, weight in self._weights.items()}
+        return Masks.random(shapes, self._target, seed=self.seed)
 
     def _fits(self, masks: Masks) -> bool:
         """Whether these masks are already in force on the module; masks of another module are forgotten.

@@ -39,6 +39,10 @@ class TinyModule(pl.LightningModule):
         self.optimizer_name, self.scheduled = optimizer, scheduled
         self.losses: list[float] = []
 
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image)
+        return logits
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         image, label = batch
         loss = nn.functional.cross_entropy(self.network(image), label)

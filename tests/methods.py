@@ -6,8 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from callbacks import SET, DynamicSparseTraining, GradualPruning, RigL, SparseTraining
-from callbacks.sparsity import Cosine, Gradient, Inverted, ProportionalToLR, PruningWindow, Saliency, UpdateWindow
+from callbacks import SET, DynamicSparseTraining, GradualPruning, PruneAtStart, RigL, SparseTraining
+from callbacks.sparsity import (
+    SNIP,
+    Cosine,
+    Gradient,
+    GraSP,
+    Inverted,
+    ProportionalToLR,
+    PruningWindow,
+    Saliency,
+    SynFlow,
+    UpdateWindow,
+)
 
 WINDOW = UpdateWindow(every=4, stop=1.0)
 
@@ -48,6 +59,14 @@ def pruning(**fixed: Any) -> Callable[..., SparseTraining]:
     return lambda sparsity=0.8, **static: GradualPruning(sparsity, **{"window": window, **fixed, **static})
 
 
+def at_start(**fixed: Any) -> Callable[..., SparseTraining]:
+    return lambda sparsity=0.8, **static: PruneAtStart(sparsity, **{**fixed, **static})
+
+
+def fixed(name: str, draws: bool = True, **arguments: Any) -> Method:
+    return Method(name, at_start(**arguments), moves=False, replaces_step=False, draws=draws)
+
+
 METHODS = [
     Method("static", SparseTraining, moves=False, replaces_step=False),
     Method("set", moving(SET)),
@@ -58,5 +77,10 @@ METHODS = [
     Method("rigl-inverted", moving(DynamicSparseTraining, grow=Inverted(Gradient()))),
     Method("gmp", pruning(), replaces_step=False, prunes=True, draws=False),
     Method("gmp-global", pruning(scope="global", score=Saliency()), replaces_step=False, prunes=True, draws=False),
+    fixed("magnitude-at-start", draws=False),
+    fixed("snip", criterion=SNIP(), batches=2),
+    fixed("snip-layer", criterion=SNIP(), scope="layer"),
+    fixed("grasp", criterion=GraSP(), scope="layer"),
+    fixed("synflow", draws=False, criterion=SynFlow(iterations=10)),
 ]
 MOVING = [method for method in METHODS if method.moves]

@@ -1,9 +1,12 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .distributions import ER, ERK, Distribution, Uniform
 from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
 from .masks import Masks
+from .one_shot import choose_masks, prune
+from .propagation import Signal, heterogeneous_masks, signal_propagation
 from .randomness import generator_for
 from .schedules import (
     Constant,
@@ -23,11 +26,14 @@ from .updates import drop_and_grow, prune_globally, prune_to_count, top_k
 __all__ = [
     "ER",
     "ERK",
+    "SNIP",
     "Constant",
     "Cosine",
+    "Criterion",
     "Cubic",
     "Dense",
     "Distribution",
+    "GraSP",
     "Gradient",
     "GradientFlow",
     "Initialization",
@@ -37,21 +43,28 @@ __all__ = [
     "Linear",
     "Magnitude",
     "Masks",
+    "OneShotMagnitude",
     "ProportionalToLR",
     "PruningWindow",
     "Random",
     "Saliency",
     "Schedule",
     "Score",
+    "Signal",
     "SparseWeight",
+    "SynFlow",
     "Uniform",
     "UnitScaled",
     "UpdateWindow",
+    "choose_masks",
     "drop_and_grow",
     "generator_for",
     "gradient_flow",
+    "heterogeneous_masks",
+    "prune",
     "prune_globally",
     "prune_to_count",
     "select",
+    "signal_propagation",
     "top_k",
 ]

@@ -127,6 +127,6 @@ def prune_globally(
         if layers[name] and not mask.any():
             raise ValueError(
                 f"keeping the {count} highest scores of all layers leaves {name!r} without a weight: "
-                "prune less, exclude the layer or choose the weights layer by layer"
+                "prune less, exclude the layer or choose layer by layer (scope='layer')"
             )
     return kept

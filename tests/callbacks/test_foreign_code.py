@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,9 @@ from pytorch_lightning.callbacks import EMAWeightAveraging, LearningRateFinder, 
 from torch import nn
 from torch.utils.data import DataLoader
 
-from callbacks import GradientFlowMonitor, RigL, SparseTraining, read_masks
+from callbacks import GradientFlowMonitor, PruneAtStart, RigL, SparseTraining, read_masks
 from callbacks.compatibility import check_optimizers
-from callbacks.sparsity import Linear, UpdateWindow
+from callbacks.sparsity import SNIP, Linear, UpdateWindow
 
 
 class ByHand(TinyModule):
@@ -36,8 +37,11 @@ class ByHand(TinyModule):
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_steps_past_lightning_are_reported_at_the_latest_at_the_end(method: Method) -> None:
+    owner = method.build(0.8)
+    if isinstance(owner, PruneAtStart):  # training_step returns none
+        owner.loss = lambda module, batch: nn.functional.cross_entropy(module(batch[0]), batch[1])
     with pytest.raises(RuntimeError, match="saw no optimizer step" if method.prunes else "outside the masks are not 0"):
-        fit(ByHand(), [method.build(0.8)], max_steps=-1, max_epochs=1)
+        fit(ByHand(), [owner], max_steps=-1, max_epochs=1)
 
 
 def test_an_optimizer_without_sparse_weights_defers_nothing() -> None:
@@ -256,3 +260,18 @@ def test_sparse_embedding_gradients_are_measured() -> None:
     memory = Memory()
     fit(Words(), [GradientFlowMonitor(per_layer=True), SparseTraining()], logger=memory, max_steps=2)
     assert memory.of("grad_flow/active/words.weight")[0] > 0
+
+
+def test_a_module_that_keeps_a_recipe_that_cannot_be_copied_is_looked_at() -> None:
+    class FromYAML(TinyModule):
+        """The command line gives a module partial functions bound to its parser."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.recipe = functools.partial(list, (i for i in range(3)))
+
+    memory = Memory()
+    owner = PruneAtStart(0.8, criterion=SNIP())
+    fit(FromYAML(), [GradientFlowMonitor(probe_batch=8), owner], logger=memory, max_steps=3)
+    assert memory.of("grad_flow/probe")[0] > 0
+    assert owner.masks.sparsity == pytest.approx(0.8, abs=1e-3)

@@ -24,6 +24,7 @@ from callbacks import (
     IterativePruning,
     LearningRateRewinding,
     LotteryTicket,
+    PruneAtStart,
     RandomReinit,
     ShuffledMask,
     SparseTraining,
@@ -127,6 +128,12 @@ def test_finished_stages_are_not_done_again_and_more_can_be_asked_for(paper: Pat
     both = [WeightRewinding(), RandomReinit()]
     assert [t.retraining for t in run(paper, mnist, rewind_step=2, retraining=both)] == ["weights", "reinit"]
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_mask_chosen_at_the_start_is_a_ticket_too(mnist: Path, tmp_path: Path) -> None:
+    [ticket] = run(tmp_path, mnist, pruning=PruneAtStart(0.7))
+    assert ticket.sparsity == pytest.approx(0.7, abs=1e-3)
+    assert_equal(dict(ticket.weights), masked(weights_of(tmp_path / "pretrain/start.ckpt"), ticket.masks))
 
 
 # --- killed ----------------------------------------------------------------------------------------

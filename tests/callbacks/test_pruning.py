@@ -111,9 +111,10 @@ def test_a_layer_of_tiny_weights_keeps_one_under_a_global_threshold() -> None:
 
 @pytest.mark.parametrize("distribution", [Uniform(), ERK(), Uniform(first_layer_dense=True)])
 def test_the_final_counts_are_those_of_the_distribution_however_small_the_last_updates(distribution) -> None:
-    owner = GradualPruning(0.8, window=PruningWindow(1, 0.0, 1.0), distribution=distribution)
-    fit(TinyModule(), [owner], max_steps=60)
-    assert owner.masks.counts == distribution(_shapes(owner), 0.8)
+    # with ERK, the rounded budget of step 36 gives the convolution a weight less than the final one
+    owner = GradualPruning(0.868, window=PruningWindow(1, 0.0, 1.0), distribution=distribution)
+    fit(TinyModule(), [owner], max_steps=40)
+    assert owner.masks.counts == distribution(_shapes(owner), 0.868)
 
 
 def _shapes(owner: SparseTraining) -> dict[str, torch.Size]:

@@ -1,0 +1,88 @@
+"""Probes: a look at a module on data of its own choice, on a copy, so that nothing of the run changes."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from .sparsity import generator_for
+from .sparsity.replica import replica
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Random numbers drawn inside are given back, gradients are on, and a copy that cannot log does not say so."""
+    with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You are trying to `self.log")
+        yield
+
+
+def detached_copy(pl_module: pl.LightningModule) -> pl.LightningModule:
+    """A copy that knows no Trainer and logs nothing."""
+    detached = replica(pl_module)  # Lightning leaves the Trainer out of copies
+    for method in ("forward", "training_step"):  # torch.compile binds its own to the original
+        detached.__dict__.pop(method, None)
+    return detached
+
+
+def training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
+    """What the module's ``training_step`` makes of a batch."""
+    arguments = (batch, 0) if is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2) else (batch,)
+    output: Any = module.training_step(*arguments)
+    loss: Tensor = output["loss"] if isinstance(output, Mapping) else output
+    return loss
+
+
+def to_device(trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any) -> Any:
+    """A batch as the training step would get it."""
+    batch = pl_module._on_before_batch_transfer(trainer.precision_plugin.convert_input(batch))
+    return trainer.strategy.batch_to_device(batch)
+
+
+def first_samples(loader: object, count: int, argument: str) -> Any:
+    """One batch of the first samples of the loader's data set, without touching the loader.
+
+    Raises:
+        ValueError: the training data is not one DataLoader; ``argument`` names what asked for samples.
+    """
+    loader = _checked(loader, f"{argument}={count}")
+    head = DataLoader(loader.dataset, batch_size=count, collate_fn=loader.collate_fn, generator=torch.Generator())
+    return next(iter(head))
+
+
+def random_batches(loader: object, count: int, argument: str, seed: int) -> list[Any]:
+    """Batches of random samples, drawn by ``seed`` alone, without touching the loader; equal on all ranks.
+
+    Raises:
+        ValueError: the training data is not one DataLoader of samples by index, or its batch size is unknown.
+    """
+    asked = f"{argument}={count}"
+    loader = _checked(loader, asked)
+    size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
+    if isinstance(loader.dataset, IterableDataset) or not size:
+        raise ValueError(f"{asked} takes random samples, but the training data is a stream: give a list of batches")
+    available: int = len(loader.dataset)  # type: ignore[arg-type]  # a map-style data set has a length
+    order = torch.randperm(available, generator=generator_for(seed, -2))[: count * size].tolist()
+    random.seed(seed)  # of augmentations; the caller gives the numbers back
+    torch.manual_seed(seed)
+    samples = Subset(loader.dataset, order)
+    return list(DataLoader(samples, batch_size=size, collate_fn=loader.collate_fn, generator=torch.Generator()))
+
+
+def _checked(loader: object, asked: str) -> DataLoader[Any]:
+    if not isinstance(loader, DataLoader):
+        raise ValueError(
+            f"{asked} takes samples from a DataLoader, but the training data is a {type(loader).__name__}: give a "
+            "batch instead"
+        )
+    return loader
