@@ -46,7 +46,7 @@ def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
     Raises:
         ValueError: on rank 0, the checkpoint would hold objects that cannot be read back safely.
     """
-    trainer.save_checkpoint(_part(path))
+    trainer.save_checkpoint(_part(path), weights_only=False)
     if trainer.is_global_zero:
         read_checkpoint(_part(path))
         _put_in_place(path)

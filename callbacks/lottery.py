@@ -225,7 +225,8 @@ class LotteryTicket:
 def _description(callback: SparseTraining) -> str:
     """Class and arguments, equal in every process."""
     public = {name: value for name, value in vars(callback).items() if not name.startswith("_") and name != "masks"}
-    arguments = ", ".join(f"{name}={value!r}" for name, value in public.items())
+    shown = {name: value.digest() if isinstance(value, Masks) else value for name, value in public.items()}
+    arguments = ", ".join(f"{name}={value!r}" for name, value in shown.items())
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(callback).__name__}({arguments})")
 
 

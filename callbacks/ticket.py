@@ -135,7 +135,7 @@ class TicketTraining(SparseTraining):
     def __init__(self, ticket: Ticket) -> None:
         # sparsity 0 of the weights that have a mask: masks_from alone says what is active
         super().__init__(
-            0.0, distribution=Uniform(), initialization=Dense(), include=list(ticket.masks), masks_from=ticket.path
+            0.0, distribution=Uniform(), initialization=Dense(), include=list(ticket.masks), masks_from=ticket.masks
         )
         self.ticket = ticket
 

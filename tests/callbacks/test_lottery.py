@@ -24,6 +24,7 @@ from callbacks import (
     IterativePruning,
     LearningRateRewinding,
     LotteryTicket,
+    PruneAtStart,
     RandomReinit,
     ShuffledMask,
     SparseTraining,
@@ -129,6 +130,12 @@ def test_finished_stages_are_not_done_again_and_more_can_be_asked_for(paper: Pat
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+def test_a_mask_chosen_at_the_start_is_a_ticket_too(mnist: Path, tmp_path: Path) -> None:
+    [ticket] = run(tmp_path, mnist, pruning=PruneAtStart(0.7))
+    assert ticket.sparsity == pytest.approx(0.7, abs=1e-3)
+    assert_equal(dict(ticket.weights), masked(weights_of(tmp_path / "pretrain/start.ckpt"), ticket.masks))
+
+
 # --- killed ----------------------------------------------------------------------------------------
 
 
@@ -156,9 +163,8 @@ def test_a_crash_in_any_stage_changes_nothing(paper: Path, mnist: Path, tmp_path
     assert all(path.read_bytes() == products[path] for path in finished)
 
 
-@pytest.mark.parametrize("kill", ["pretrain:7", "run-0:8"])
-def test_a_kill_of_the_process_changes_nothing(paper: Path, mnist: Path, tmp_path: Path, kill: str) -> None:
-    done = launch(tmp_path, mnist, kill)
+def test_a_kill_of_the_process_changes_nothing(paper: Path, mnist: Path, tmp_path: Path) -> None:
+    done = launch(tmp_path, mnist, "run-0:8")
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     assert [path.name for path in tmp_path.rglob("last.ckpt")] == ["last.ckpt"]
     run(tmp_path, mnist, rewind_step=2)
