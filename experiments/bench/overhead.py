@@ -42,8 +42,8 @@ class Case:
 
 
 CASES = [
-    Case("LeNet-5, batch 128", LeNet5, (1, 28, 28), 128, periods=50, turn=5),
-    Case("ResNet-18-like (11.2M weights), batch 32", resnet18_like, (3, 32, 32), 32, periods=3, turn=1),
+    Case("LeNet-5, batch 128", LeNet5, (1, 28, 28), 128, periods=20, turn=5),
+    Case("ResNet-18-like (11.2M weights), batch 32", resnet18_like, (3, 32, 32), 32, periods=2, turn=1),
 ]
 PERIOD = 100  # steps from one mask update to the next
 WARM_UP = 4  # steps of the first epoch, which is not timed

@@ -7,11 +7,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
+import torch
 from fakes import write_mnist
 
 from experiments import quickstart, reproduce
 from experiments.bench import overhead
 from experiments.provenance import append_row, provenance
+from lightning_modules.networks import LeNet5
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,12 +71,40 @@ def test_provenance_names_commit_versions_and_machine() -> None:
     assert set(provenance()) == {"commit", "versions", "machine"}
 
 
-def test_the_bench_measures_every_arm() -> None:
-    case = dataclasses.replace(overhead.CASES[0], batch_size=8, steps=5, rounds=1)
-    measured = overhead.measure(case)
-    assert list(measured) == list(overhead.ARMS)
-    assert measured["no callbacks"][1] == 1.0
-    assert all(seconds > 0 for seconds, _ in measured.values())
+@pytest.mark.parametrize("name", overhead.ARMS)
+def test_the_bench_measures_every_arm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overhead, "PERIOD", 4)
+    case = dataclasses.replace(overhead.CASES[0], batch_size=8, periods=3, turn=2)
+    seconds, ratio = overhead.measure(case, overhead.ARMS[name])
+    assert seconds > 0
+    assert ratio > 0
+
+
+def test_a_bench_arm_works_in_its_own_turns_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overhead, "PERIOD", 4)
+    steps: list[int] = []
+
+    class Counting(pl.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+            steps.append(trainer.global_step)
+
+    case = dataclasses.replace(overhead.CASES[0], batch_size=8, periods=2, turn=2)
+    overhead.measure(case, lambda _: overhead.Arm([Counting()]))
+    first = overhead.WARM_UP
+    on = [first + step for step in range(16) if step // 2 % 2 == 0]
+    assert steps == [*range(first), *on]
+
+
+def test_switching_pruning_off_and_on_gives_the_same_network() -> None:
+    network = LeNet5()
+    arm = overhead.torch_prune(network)
+    image = torch.rand(2, 1, 28, 28)
+    sparse = network(image)
+    arm.switch(False)
+    assert "conv1.weight" in dict(network.named_parameters())
+    assert not torch.equal(network(image), sparse), "without masks it is dense"
+    arm.switch(True)
+    assert torch.equal(network(image), sparse)
 
 
 def test_masks_take_a_byte_a_weight() -> None:
