@@ -10,6 +10,7 @@ from pathlib import Path
 from ..analysis import barrier
 from . import published
 from .arms import ARMS
+from .claims import CLAIMS, Tables, judge
 
 Row = dict[str, str]
 
@@ -37,8 +38,10 @@ def read_rows(path: Path) -> list[Row]:
 def lenet5_page(results: Path) -> str:
     """The whole page, from the CSV files in ``results``."""
     runs = read_rows(results / "runs.csv")
+    names = ("runs", "similarity", "interpolation", "gradient_change")
     sections = [
         _head(runs),
+        claims_section({name: read_rows(results / f"{name}.csv") for name in names}),
         accuracy_section(runs),
         signal_section(read_rows(results / "signal.csv")),
         similarity_section(read_rows(results / "similarity.csv")),
@@ -89,6 +92,12 @@ def _head(runs: Sequence[Row]) -> str:
             f"{'; '.join(sorted({row['machine'] for row in runs}))}.",
         ]
     )
+
+
+def claims_section(tables: Tables) -> str:
+    """Does it reproduce?"""
+    body = [[claim.text, *judge(claim, tables)] for claim in CLAIMS]
+    return "\n".join(["## Does it reproduce?", "", table(["the paper", "here", ""], body)])
 
 
 def accuracy_section(runs: Sequence[Row]) -> str:
