@@ -249,8 +249,8 @@ def distance_section(distances: Sequence[Row], points: Sequence[Row]) -> str:
         body.append([arm_name(arm), str(len(own)), *(f"{mean:.1f}" for mean in means)])
     what = (
         "L2 distance to the pruned solution whose masks a run began with, mean over runs that trained. The paper shows "
-        "a map alone (multidimensional scaling), on which the lottery start lies 12.2 from the pruned solution, lottery "
-        "ends 5.4 to 7.7, scratch starts 15.8 to 17.5 and scratch ends 19 to 32."
+        "a map alone (multidimensional scaling), on which the lottery start lies 12.2 from the pruned solution, "
+        "lottery ends 5.4 to 7.7, scratch starts 15.8 to 17.5 and scratch ends 19 to 32."
     )
     picture = ["", "![Map of solutions](lenet5/map.png)"] if points else []
     return "\n".join(["## Weight space", "", what, "", table(["arm", "runs", "start", "end"], body), *picture])
