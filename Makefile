@@ -21,7 +21,7 @@ check: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m experiments.bench
 
-# rewrite the tables of README.md from experiments/results
+# rewrite the tables of README.md, and the pages and figures of studies, from experiments/results
 results: .venv/.installed
 	$(BIN)/python -m experiments.tables
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .files import write_whole
 from .observer import MaskObserver, callbacks_of, log_metrics
 from .probe import Probe, ProbeLoss
 from .sparse_training import SparseTraining
@@ -165,7 +166,6 @@ class HessianSpectrum(MaskObserver):
         values = ("largest", "smallest", "negative_share")
         log_metrics(trainer, {prefix + value: getattr(spectrum, value) for value in values})
         if self.folder is not None and trainer.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
             _write(self.folder / f"step{trainer.global_step:08d}_{when}.pt", spectrum, trainer.global_step, when)
 
     @property
@@ -207,11 +207,8 @@ def read_spectrum(path: str | Path) -> Spectrum:
 
 
 def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
-    """All of the file or nothing of it: a name ending in .pt is only ever given to a complete one."""
-    unfinished = path.with_suffix(".unfinished")
     content = {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}
-    torch.save({**content, "step": step, "when": when}, unfinished)
-    unfinished.replace(path)
+    write_whole({**content, "step": step, "when": when}, path)
 
 
 def _owner(trainer: pl.Trainer) -> SparseTraining | None:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .sparsity import Masks, prune_globally, prune_to_count
+from .sparsity import Masks, prune_globally, top_k
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class IterativePruning:
         empty = [name for name, count in left.items() if not count]
         if empty:
             raise ValueError(f"removing {self.share:g} of {counts[empty[0]]} weights leaves none in {empty[0]!r}")
-        return masks.replace({name: prune_to_count(magnitudes[name], masks[name], left[name]) for name in masks})
+        return masks.replace({name: top_k(magnitudes[name], left[name], masks[name]) for name in masks})
 
     def _left(self, count: int) -> int:
         return round(count * (1 - self.share))

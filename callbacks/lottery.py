@@ -21,8 +21,9 @@ from .retraining import Beginning, Retraining, Solution, WeightRewinding
 from .rewind import RewindPoint
 from .sparse_training import SparseTraining
 from .sparsity import Dense, Masks, Uniform
+from .sparsity.replica import replica
 from .stage import MakeTrainer, Stage
-from .ticket import Ticket, TicketTraining
+from .ticket import Ticket, TicketTraining, check_same_network
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class LotteryTicket:
         Raises:
             ValueError: a file is damaged, of other settings or of another network; or ``make_trainer`` is not as above.
         """
-        fits = _Fits(copy.deepcopy(module), data, make_trainer)
+        fits = _Fits(replica(module), data, make_trainer)
         solution = self._pretrain(fits)
         levels = self.pruning.levels if isinstance(self.pruning, IterativePruning) else 1
         for level in range(1, levels + 1):
@@ -164,7 +165,7 @@ class LotteryTicket:
         if self.rewind_step:
             points.append(RewindPoint(self.rewind_step, path=stage.folder / "rewind.ckpt"))
         stage.fit(
-            copy.deepcopy(fits.module),
+            replica(fits.module),
             lambda: fits.data_of(0),
             fits.make_trainer,
             [owner, *points],
@@ -179,7 +180,7 @@ class LotteryTicket:
         if path.is_file():
             content = stage.read(path)  # refuses one of another lottery
         else:
-            content = _content(self._beginning(fits, level, option, solution), level, option.name, stage)
+            content = _content(self._beginning(fits, level, option, solution), level, option.name, stage, fits.module)
             if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # Lightning takes it from the environment
                 write_whole(content, path)
         return Ticket.from_checkpoint(content, path)
@@ -187,6 +188,7 @@ class LotteryTicket:
     def _beginning(self, fits: _Fits, level: int, option: Retraining, solution: Stage) -> Beginning:
         pretrain = self.folder / "pretrain"
         start = read_checkpoint(pretrain / "start.ckpt")
+        check_same_network(fits.module, start["state_dict"], f"the run in {str(pretrain)!r}")
         end = solution.read(solution.end)
         masks = read_masks(solution.end)
         if isinstance(self.pruning, IterativePruning):
@@ -204,7 +206,7 @@ class LotteryTicket:
     def _train(self, fits: _Fits, ticket: Ticket, run: int) -> Stage:
         """One training of a ticket."""
         stage = self._stage(f"level-{ticket.level}/{ticket.retraining}/run-{run}")
-        module = copy.deepcopy(fits.module)
+        module = replica(fits.module)
         ticket.apply(module)
         stage.fit(
             module,
@@ -230,13 +232,19 @@ def _description(callback: SparseTraining) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(callback).__name__}({arguments})")
 
 
-def _content(beginning: Beginning, level: int, retraining: str, stage: Stage) -> dict[str, Any]:
+def _content(
+    beginning: Beginning, level: int, retraining: str, stage: Stage, module: pl.LightningModule
+) -> dict[str, Any]:
     """A ticket's file: a checkpoint that training can start from, or go on from."""
     resume = beginning.resume if beginning.resume.get("global_step") else {}  # from step 0 on all is fresh
     owner = resume["callbacks"][STATE_KEY] if resume else {"steps": []}
     masks, weights = beginning.masks, dict(beginning.weights)
     for name in masks:
         weights[name] = weights[name].masked_fill(~masks[name], 0)
+    first: dict[int, str] = {}  # masks and retrainings know a tied weight by its first name, a state_dict by all
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if (origin := first.setdefault(id(parameter), name)) != name:
+            weights[name] = weights[origin]
     return {
         **resume,
         "state_dict": weights,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 
 from .probe import detached_copy, random_batches, to_device, training_loss, undisturbed
@@ -89,6 +90,8 @@ class PruneAtStart(SparseTraining):
                     loss=self._loss_of(trainer, pl_module),
                     batches=batches,
                 )
+            except torch.OutOfMemoryError:
+                raise
             except (RuntimeError, TypeError, AttributeError) as error:
                 raise RuntimeError(
                     f"{self.criterion} could not run a detached copy of {type(pl_module).__name__} ({error}): give a "

@@ -24,7 +24,7 @@ from .sparsity import (
     Uniform,
     generator_for,
     prune_globally,
-    prune_to_count,
+    top_k,
 )
 
 
@@ -114,7 +114,7 @@ class GradualPruning(PeriodicUpdates):
         if self.scope == "layer":
             kept = {name: min(count, scheduled[name]) for name, count in active.items()}
             changed = {
-                name: prune_to_count(scores[name], mask, kept[name])
+                name: top_k(scores[name], kept[name], mask)
                 for name, mask in masks.items()
                 if kept[name] < active[name]
             }

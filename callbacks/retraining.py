@@ -134,7 +134,7 @@ class FineTuning(Retraining):
 
     @property
     def name(self) -> str:
-        return "fine-tune" if self.learning_rate is None else f"fine-tune-{self.learning_rate:g}"
+        return "fine-tune" if self.learning_rate is None else f"fine-tune-{self.learning_rate}"
 
     def __call__(self, solution: Solution, seed: int) -> Beginning:
         rates = solution.learning_rates

@@ -71,8 +71,8 @@ class Stage(Checkpoint):
             raise ValueError(
                 f"make_trainer gave a Trainer {what}: make a new one each time, with all the callbacks it is given"
             )
-        data = make_data()
         pl.seed_everything(seed, workers=True, verbose=False)
+        data = make_data()  # which may draw, too
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
         if trainer.global_step == resumed and not self.end.is_file():
             # killed after the last step: Lightning had nothing left to do, not even its hooks at the end

@@ -48,8 +48,9 @@ def readme_with(table: str) -> str:
 
 def main() -> None:
     README.write_text(readme_with(mnist_table()))
-    draw_figures(LENET5)
-    LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
+    if (LENET5 / "runs.csv").exists():
+        draw_figures(LENET5)
+        LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from .schedules import (
 from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score
 from .selection import SparseWeight, select
 from .spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
-from .updates import drop_and_grow, prune_globally, prune_to_count, top_k
+from .updates import drop_and_grow, prune_globally, top_k
 
 __all__ = [
     "ER",
@@ -72,7 +72,6 @@ __all__ = [
     "lanczos_extremes",
     "prune",
     "prune_globally",
-    "prune_to_count",
     "select",
     "signal_propagation",
     "top_k",

@@ -13,7 +13,7 @@ from .distributions import Distribution, Uniform
 from .masks import Masks
 from .replica import replica
 from .selection import select
-from .updates import prune_globally, prune_to_count
+from .updates import prune_globally, top_k
 
 Scope = Literal["layer", "global"]
 
@@ -112,7 +112,7 @@ def choose_masks(
             left = prune_globally(scores, left, total)
         else:
             left = {
-                name: prune_to_count(scores[name], mask, _on_the_way(before[name], counts[name], share))
+                name: top_k(scores[name], _on_the_way(before[name], counts[name], share), mask)
                 for name, mask in left.items()
             }
     return Masks(left)

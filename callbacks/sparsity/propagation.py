@@ -13,7 +13,7 @@ from .masks import Masks
 from .randomness import generator_for
 from .replica import replica
 from .selection import SparseWeight
-from .updates import prune_to_count
+from .updates import top_k
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,6 @@ def heterogeneous_masks(weights: Mapping[str, SparseWeight], counts: Mapping[str
         score = torch.rand(weight.parameter.shape, generator=generator_for(seed, 0, index))
         by_unit = weight.by_unit(score)  # a view: scales score in place
         by_unit *= torch.arange(1.0, by_unit.shape[0] * by_unit.shape[1] + 1).view(*by_unit.shape[:2], 1, 1)
-        mask = prune_to_count(score, torch.ones_like(score, dtype=torch.bool), counts[name])
+        mask = top_k(score, counts[name], torch.ones_like(score, dtype=torch.bool))
         masks[name] = mask.to(weight.parameter.device)
     return Masks(masks)

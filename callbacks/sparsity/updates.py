@@ -11,11 +11,13 @@ from torch import Tensor
 def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
     """A bool mask of the ``k`` highest scores where ``among`` is True; ties go to the lower index.
 
+    With the active entries as ``among`` this prunes a layer to ``k`` weights.
+
     Raises:
         ValueError: ``k`` is negative or ``among`` has fewer than ``k`` entries, or a score is NaN.
 
     Example:
-        >>> top_k(torch.tensor([3.0, 1.0, 3.0, 2.0]), 2, torch.tensor([True, True, True, True]))
+        >>> top_k(torch.tensor([3.0, 1.0, 3.0, 9.0]), 2, torch.tensor([True, True, True, False]))
         tensor([ True, False,  True, False])
     """
     available = int(among.count_nonzero())
@@ -78,19 +80,6 @@ def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) 
         raise ValueError(f"n is {n}, but the mask has {active} active entries to drop")
     kept = top_k(drop_score, active - n, mask)
     return kept | top_k(grow_score, n, ~kept)
-
-
-def prune_to_count(score: Tensor, mask: Tensor, count: int) -> Tensor:
-    """Keep the ``count`` highest scores of the active entries; ties go to the lower index.
-
-    Raises:
-        ValueError: ``count`` is negative or more than are active, or a score is NaN.
-
-    Example:
-        >>> prune_to_count(torch.tensor([3.0, 1.0, 2.0, 9.0]), torch.tensor([True, True, True, False]), 2)
-        tensor([ True, False,  True, False])
-    """
-    return top_k(score, count, mask)
 
 
 def prune_globally(

@@ -46,7 +46,7 @@ CASES = [
     Case("ResNet-18-like (11.2M weights), batch 32", resnet18_like, (3, 32, 32), 32, periods=2, turn=1),
 ]
 PERIOD = 100  # steps from one mask update to the next
-WARM_UP = 4  # steps of the first epoch, which is not timed
+WARM_UP = 10  # steps of the first epoch, which is not timed; with 4 all mask updates would fall into turns without
 
 
 class Noise(pl.LightningDataModule):
@@ -109,7 +109,8 @@ def nothing(network: nn.Module) -> Arm:  # noqa: ARG001  # an arm like the other
 
 
 def rigl(network: nn.Module) -> Arm:  # noqa: ARG001
-    # the defaults, a mask update every 100 steps and a measurement every 50; every other step is without
+    # the defaults, a mask update every 100 steps and a measurement every 50; the windows of the update and of the
+    # Trainer's logging are twice as wide, since every other step is without
     return Arm([RigL(SPARSITY, window=UpdateWindow(2 * PERIOD, stop=10**9)), GradientFlowMonitor(every_n_steps=50)])
 
 
@@ -172,7 +173,9 @@ def measure(case: Case, make: Callable[[nn.Module], Arm]) -> tuple[float, float]
     network = case.network()
     arm = make(network)
     turns = Turns(arm, case.turn)
-    trainer = quiet_trainer([*arm.callbacks, turns], max_epochs=2, reload_dataloaders_every_n_epochs=1)
+    trainer = quiet_trainer(
+        [*arm.callbacks, turns], max_epochs=2, reload_dataloaders_every_n_epochs=1, log_every_n_steps=PERIOD
+    )
     module = SparseClassifier(network, 10, optimizer=lambda parameters: SGD(parameters, lr=0.0, momentum=0.9))
     trainer.fit(module, Noise(case))
     seconds = torch.tensor(turns.seconds).view(case.periods, -1, 2).median(dim=0).values.sum(dim=0) / PERIOD

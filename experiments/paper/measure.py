@@ -163,7 +163,7 @@ def logged(runs: Runs, key: str, column: str) -> Iterator[Row]:
 
 
 def distances(runs: Runs) -> Iterator[Row]:
-    """L2 distance of each run to the pruned solution whose masks it has, where it starts and where it ends."""
+    """L2 distance of each run to the pruned solution whose masks it began with, at its start and at its end."""
     for _, arm, pruned in GROUPS:
         if arm == "pruned":
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import multiprocessing
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,9 +15,8 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from .arms import PRUNED, Arm
+from .measure import write_rows
 from .train import Settings, train
-
-COLUMNS = ["arm", "data", "seed", "steps", "test_acc", "failed", "minutes", "commit", "versions", "machine"]
 
 
 def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path, processes: int) -> None:
@@ -30,29 +28,41 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
         settings: shared by all runs.
         results: CSV file, written anew after every run.
         processes: runs at a time, one thread each.
+
+    Raises:
+        ValueError: a finished run is of another length; nothing is trained then.
     """
     jobs = [(arm, seed) for seed in range(seeds) for arm in arms if arm.seeds is None or seed < arm.seeds]
+    needed = {arm.masks for arm, _ in jobs if arm.masks is not None}
+    first = [(PRUNED, seed) for seed in sorted(needed | {s for arm, s in jobs if arm is PRUNED})]
+    rest = [job for job in jobs if job[0] is not PRUNED]
+    finished = {job for job in (*first, *rest) if settings.product(job[0].name, job[1]).exists()}
+    _keep(results, [_finished(settings.product(arm.name, seed), settings.steps_of(arm)) for arm, seed in finished])
     console = Console()
     with Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-        bar = progress.add_task("runs", total=len(jobs))
+        bar = progress.add_task("runs", total=len(first + rest), completed=len(finished))
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
-            needed = {arm.masks for arm, _ in jobs if arm.masks is not None}
-            first = [(PRUNED, seed) for seed in sorted(needed | {s for arm, s in jobs if arm is PRUNED})]
-            rest = [job for job in jobs if job[0] is not PRUNED]
             for stage in (first, rest):
-                waiting = {}
-                for arm, seed in stage:
-                    product = settings.product(arm.name, seed)
-                    if product.exists():
-                        _keep(results, [torch.load(product, weights_only=True)["row"]])
-                        progress.advance(bar)
-                    else:
-                        waiting[pool.submit(train, arm, seed, settings)] = f"{arm.name}, seed {seed}"
+                waiting = {
+                    pool.submit(train, arm, seed, settings): f"{arm.name}, seed {seed}"
+                    for arm, seed in stage
+                    if (arm, seed) not in finished
+                }
                 for done in as_completed(waiting):
                     row = done.result()
                     _keep(results, [row])
                     progress.advance(bar)
                     console.print(f"{waiting[done]}: {row['test_acc']} in {row['minutes']} min")
+
+
+def _finished(product: Path, steps: int) -> dict[str, object]:
+    row: dict[str, object] = torch.load(product, weights_only=True)["row"]
+    if row["steps"] != steps:
+        raise ValueError(
+            f"{str(product)!r} is of a run of {row['steps']} steps, not of {steps}: give studies of different --steps "
+            "a --folder and --results each, or delete what is there"
+        )
+    return row
 
 
 def _keep(results: Path, rows: Iterable[dict[str, object]]) -> None:
@@ -63,13 +73,7 @@ def _keep(results: Path, rows: Iterable[dict[str, object]]) -> None:
             kept = {(row["arm"], int(row["seed"])): dict(row) for row in csv.DictReader(file)}
     for row in rows:
         kept[str(row["arm"]), int(str(row["seed"]))] = row
-    results.parent.mkdir(parents=True, exist_ok=True)
-    partial = results.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept[key] for key in sorted(kept))
-    os.replace(partial, results)
+    write_rows(results, [kept[key] for key in sorted(kept)])
 
 
 def _quiet() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 import zlib
@@ -18,6 +17,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from callbacks import GradientFlowMonitor, HessianSpectrum
+from callbacks.files import write_whole
 from callbacks.sparsity import Masks
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
@@ -35,6 +35,10 @@ class Settings:
     folder: Path
     steps: int = STEPS
     data: tuple[tuple[str, Any], ...] = ()
+
+    def steps_of(self, arm: Arm) -> int:
+        """Optimizer steps of a run of the arm."""
+        return min(self.steps, max(arm.spectra) + 1) if arm.spectra else self.steps
 
     def product(self, arm: str, seed: int) -> Path:
         """What a finished run leaves; there is no such file before it is whole."""
@@ -79,7 +83,7 @@ def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
         monitors += [HessianSpectrum(around_updates=arm.spectra, folder=product.parent / "hessian")]
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_steps=min(settings.steps, max(arm.spectra) + 1) if arm.spectra else settings.steps,
+        max_steps=settings.steps_of(arm),
         max_epochs=-1,
         logger=CSVLogger(product.parent, name="", version=""),
         callbacks=[*monitors, *([owner] if owner else []), start],
@@ -112,9 +116,7 @@ def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
     kept = {"row": row, "start": start.weights, "end": _weights(module), "probabilities": probabilities}
     if owner:
         kept["callbacks"] = {owner.state_key: {"masks": owner.masks.state_dict()}}
-    partial = product.with_suffix(".partial")
-    torch.save(kept, partial)
-    os.replace(partial, product)
+    write_whole(kept, product)
     return row
 
 

@@ -303,3 +303,20 @@ def test_several_optimizers_touch_only_their_own_weights() -> None:
     owner = RigL(0.6, window=WINDOW, drop_fraction=Cosine(0.5))
     fit(Two(), [owner, Zeros(owner)], max_steps=40)
     assert owner.masks.sparsity == pytest.approx(0.6, abs=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_the_memory_format_of_a_module_changes_no_mask(method: Method) -> None:
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        pl.seed_everything(0, verbose=False)
+        module, owner = TinyModule("adamw"), method.build(0.6, seed=3)
+        module.network[0] = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), torch.nn.Conv2d(4, 8, 3))
+        module.to(memory_format=layout)
+        assert module.network[0][1].weight.is_contiguous(memory_format=layout)
+        fit(module, [owner], precision="64-true", max_steps=13)  # in which rounding decides nothing
+        found.append((owner.masks, module.state_dict()))
+    (masks, weights), (others, theirs) = found
+    assert masks.digest() == others.digest()
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, theirs[name], rtol=1e-9, atol=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import torch
 from fakes import write_mnist
 from fits import TinyModule, data, loader, trainer
 from lottery_run import STEPS, data_in, gmp, imp, make_trainer, module, run, stopping
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from callbacks import (
     FineTuning,
@@ -261,6 +262,9 @@ def test_another_network_is_refused(paper: Path, mnist: Path) -> None:
     settings = {"pruning": gmp(), "rewind_step": 2, "save_every": 3}
     with pytest.raises(ValueError, match=message):
         next(LotteryTicket(paper, **settings).run(module((13, 8)), data_in(mnist), make_trainer))
+    settings["retraining"] = [RandomReinit(7)]  # whose ticket is not there yet
+    with pytest.raises(ValueError, match="the run in '.*pretrain' is of another network than this TinyModule"):
+        next(LotteryTicket(paper, **settings).run(TinyModule(), data_in(mnist), make_trainer))
 
 
 def test_a_trainer_without_the_callbacks_or_used_before_is_refused(mnist: Path, tmp_path: Path) -> None:
@@ -390,6 +394,55 @@ def test_controls_change_the_weights_or_the_places_alone(mnist: Path, tmp_path: 
         assert set(kept.tolist()) <= values
         assert (kept == start[mask]).float().mean() < 0.05
     assert not torch.equal(reinit.weights[name], other.weights[name])
+
+
+def test_a_module_with_a_recipe_that_cannot_be_copied(tmp_path: Path) -> None:
+    tiny = TinyModule()
+    tiny.recipe = functools.partial(list, (i for i in range(3)))  # as the command line leaves behind
+    [ticket] = LotteryTicket(tmp_path, gmp()).run(tiny, loader(), lambda c, _: trainer(c, max_steps=10, **SAVING))
+    assert ticket.sparsity == pytest.approx(0.8, abs=1e-3)
+
+
+def test_data_drawn_when_a_fit_starts_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    def some(number: int) -> DataLoader[Any]:
+        return DataLoader(Subset(data(), torch.randperm(96)[:80].tolist()), batch_size=16)
+
+    ends = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)  # two processes
+        make = lambda callbacks, _: trainer(callbacks, max_steps=10, **SAVING)  # noqa: E731
+        [ticket] = LotteryTicket(tmp_path / str(seed), gmp()).run(TinyModule(), some, make)
+        ends.append(weights_of(ticket.trained[0]))
+    assert_equal(*ends)
+
+
+def test_every_learning_rate_has_a_folder_of_its_own() -> None:
+    assert FineTuning(0.02).name == "fine-tune-0.02"
+    assert FineTuning(0.1).name != FineTuning(0.10000001).name
+
+
+class Tied(TinyModule):
+    """Two layers of one weight, whose state has it under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [torch.nn.Linear(24, 24) for _ in range(2)]
+        layers[1].weight = layers[0].weight
+        self.network = torch.nn.Sequential(*self.network[:5], *layers, self.network[6])
+
+
+def test_a_tied_weight_is_masked_and_drawn_anew_under_both_its_names(tmp_path: Path) -> None:
+    tied = Tied()
+    lottery = LotteryTicket(tmp_path, gmp(), retraining=[WeightRewinding(), RandomReinit()])
+    make = lambda callbacks, _: trainer(callbacks, max_steps=10, **SAVING)  # noqa: E731
+    rewound, reinit = lottery.run(tied, loader(), make)
+    for ticket in (rewound, reinit):
+        assert torch.equal(ticket.weights["network.5.weight"], ticket.weights["network.6.weight"])
+        module = Tied()
+        ticket.apply(module)
+        weight, mask = module.network[5].weight, ticket.masks["network.5.weight"]
+        assert not weight[~mask].any()
+        assert torch.equal(weight[mask], tied.network[5].weight[mask]) == (ticket is rewound)
 
 
 def test_a_module_with_norms_and_frozen_parameters_and_a_loader_that_shuffles(tmp_path: Path) -> None:

@@ -195,6 +195,14 @@ def test_a_module_that_needs_its_trainer_is_told_to_give_a_loss() -> None:
     assert owner.masks.sparsity == pytest.approx(0.9, abs=1e-3)
 
 
+def test_a_lack_of_memory_is_not_taken_for_a_loss_that_cannot_run() -> None:
+    def loss(module: Any, batch: Any) -> Tensor:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        fit(TinyModule(), [PruneAtStart(criterion=SNIP(), loss=loss)])
+
+
 def test_manual_optimization_needs_a_loss() -> None:
     class Manual(TinyModule):
         def __init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from callbacks.sparsity import Spectrum
 from experiments.paper import published
 from experiments.paper.arms import ARMS, PRUNED
 from experiments.paper.figures import draw_figures
-from experiments.paper.measure import spectra, write_tables
+from experiments.paper.measure import spectra, write_rows, write_tables
 from experiments.paper.page import hessian_section, lenet5_page, read_rows
-from experiments.paper.study import COLUMNS, run_study
+from experiments.paper.study import run_study
 from experiments.paper.train import Settings, read_product, train
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +84,7 @@ def test_one_initialization_means_one(settings: Settings) -> None:
 
 
 def test_tables_page_and_figures_come_from_the_runs(settings: Settings, tmp_path: Path) -> None:
-    write_rows_of(settings, tmp_path)
+    write_rows(tmp_path / "runs.csv", [read_product(path)["row"] for path in settings.folder.glob("*/*/run.pt")])
     write_tables(settings, 2, tmp_path, images=100)
     tables = {path.stem: read_rows(path) for path in tmp_path.glob("*.csv")}
     assert set(tables) >= {"runs", "similarity", "gradient_norm", "distances", "map", "interpolation"}
@@ -120,20 +119,13 @@ def test_spectra_before_and_after_an_update_become_rows(settings: Settings, tmp_
     assert "| RigL, sparsity-aware (+) | 100 | -1.0000 -> -1.0000 | 3.0000 -> 3.0000 | 1 -> 1 | 4 |" in section
 
 
-def write_rows_of(settings: Settings, folder: Path) -> None:
-    rows = [read_product(path)["row"] for path in settings.folder.glob("*/*/run.pt")]
-    with (folder / "runs.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) -> None:
     results = tmp_path / "runs.csv"
-    results.write_text(",".join(COLUMNS) + "\nolder,MNIST,0,1,0.5,0,0.1,c,v,m\npruned,MNIST,0,1,0.5,0,0.1,c,v,m\n")
+    columns = "arm,data,seed,steps,test_acc,failed,minutes,commit,versions,machine"
+    results.write_text(f"{columns}\nolder,MNIST,0,1,0.5,0,0.1,c,v,m\npruned,MNIST,0,1,0.5,0,0.1,c,v,m\n")
     product = settings.product("dense", 0)
     product.parent.mkdir(parents=True)
-    product.with_suffix(".partial").write_bytes(b"half a file")  # killed while writing
+    (product.parent / "run.pt.part").write_bytes(b"half a file")  # killed while writing
     (product.parent / "metrics.csv").write_text("other,columns\n1,2\n")
     before = settings.product("pruned", 0).stat().st_mtime_ns
     run_study([PRUNED, ARM["dense"]], 1, settings, results, processes=1)
@@ -141,8 +133,16 @@ def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) ->
     assert set(rows) == {"older", "pruned", "dense"}
     assert rows["pruned"]["steps"] == rows["dense"]["steps"] == "12"
     assert settings.product("pruned", 0).stat().st_mtime_ns == before, "a finished run is not run again"
-    assert not product.with_suffix(".partial").exists()
+    assert not list(product.parent.glob("*.part"))
+    assert results.read_text().startswith(columns)
     assert read_product(product)["probabilities"].shape == (300, 10)
+
+
+def test_runs_of_another_length_are_not_taken_for_finished(settings: Settings, tmp_path: Path) -> None:
+    longer = Settings(settings.folder, 13, settings.data)
+    with pytest.raises(ValueError, match=r"pruned/0/run.pt' is of a run of 12 steps, not of 13: give .* --folder"):
+        run_study([PRUNED], 1, longer, tmp_path / "runs.csv", processes=1)
+    assert not (tmp_path / "runs.csv").exists()
 
 
 def test_the_published_curves_are_consistent() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import tables
 from experiments.tables import mnist_table, readme_with
 
 ROOT = Path(__file__).parents[2]
@@ -48,3 +49,11 @@ def test_commands_name_what_exists() -> None:
 
 def test_the_table_is_generated_from_the_committed_rows() -> None:
     assert readme_with(mnist_table()) == README, "run `make results`"
+
+
+def test_results_are_written_before_a_study_has_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "README.md").write_text(README)
+    monkeypatch.setattr(tables, "README", tmp_path / "README.md")
+    monkeypatch.setattr(tables, "LENET5", tmp_path / "lenet5")
+    tables.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]

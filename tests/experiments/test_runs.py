@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from fakes import write_mnist
 
+from callbacks import RigL
 from experiments import quickstart, reproduce
 from experiments.bench import overhead
 from experiments.provenance import append_row, provenance
@@ -93,6 +94,19 @@ def test_a_bench_arm_works_in_its_own_turns_alone(monkeypatch: pytest.MonkeyPatc
     first = overhead.WARM_UP
     on = [first + step for step in range(16) if step // 2 % 2 == 0]
     assert steps == [*range(first), *on]
+
+
+@pytest.mark.parametrize("case", overhead.CASES, ids=lambda case: case.name)
+def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the defaults' rates: one update and two reports of sparsity in 100 steps with the arm."""
+    updates: list[int] = []
+    reports: list[int] = []
+    monkeypatch.setattr(RigL, "change_masks", lambda self, trainer, *_: updates.append(trainer.global_step))
+    monkeypatch.setattr(RigL, "_report", lambda self, trainer: reports.append(trainer.global_step))
+    small = dataclasses.replace(case, network=LeNet5, image=(1, 28, 28), batch_size=1, periods=2)
+    overhead.measure(small, overhead.rigl)
+    assert updates == [200, 400]
+    assert reports == [0, 100, 200, 300, 400, overhead.WARM_UP + 400]
 
 
 def test_switching_pruning_off_and_on_gives_the_same_network() -> None:

@@ -118,6 +118,13 @@ def test_pack_is_invertible_and_agrees_with_a_reference(bits: list[bool]) -> Non
     assert torch.equal(unpack(packed, mask.shape), mask)
 
 
+def test_packing_every_byte_and_any_view() -> None:
+    every = torch.tensor([[bool(value >> place & 1) for place in range(8)] for value in range(256)])
+    assert pack(every).tolist() == list(range(256))
+    for view in (every.T, every[1:, 1:], every.flatten()[3:], every[:0]):
+        assert torch.equal(unpack(pack(view), view.shape), view)
+
+
 def test_digest_sees_names_shapes_and_entries() -> None:
     mask = torch.tensor([[True, False, True, False]])
     digests = {
@@ -137,6 +144,17 @@ def test_generators_differ_by_every_counter() -> None:
         tuple(torch.rand(2, generator=generator_for(*c)).tolist()) for c in ((0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 12))
     }
     assert len(draws) == 4
+
+
+def test_zeroing_views_touches_nothing_else() -> None:
+    generator = generator_for(0)
+    whole, mask = torch.randn(700, 800, generator=generator), torch.rand(700, 400, generator=generator) < 0.5
+    before = whole.clone()
+    zero_inactive(whole[:, ::2], mask)
+    assert torch.equal(whole[:, 1::2], before[:, 1::2])
+    assert torch.equal(whole[:, ::2], before[:, ::2].masked_fill(~mask, 0))
+    zero_inactive(whole.T, torch.zeros(800, 700, dtype=torch.bool))
+    assert not whole.any()
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

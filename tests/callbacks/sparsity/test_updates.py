@@ -13,7 +13,6 @@ from callbacks.sparsity import (
     drop_and_grow,
     generator_for,
     prune_globally,
-    prune_to_count,
     top_k,
 )
 
@@ -121,6 +120,46 @@ def test_entries_outside_are_never_chosen_and_nan_is_named() -> None:
         top_k(torch.tensor([0.0, torch.nan]), 1, torch.tensor([True, True]))
 
 
+LAYOUTS = {
+    "contiguous": lambda tensor: tensor,
+    "channels-last": lambda tensor: tensor.to(memory_format=torch.channels_last),
+    "every-other": lambda tensor: tensor.repeat_interleave(2, dim=0)[::2],
+}
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    side=st.integers(1, 36),  # to about three times the size from which on a sample is drawn
+    levels=st.sampled_from([1, 5, 10**6]),  # few make many ties
+    density=st.floats(0, 1),
+    share=st.floats(0, 1),
+    layouts=st.tuples(st.sampled_from(sorted(LAYOUTS)), st.sampled_from(sorted(LAYOUTS))),
+)
+def test_top_k_agrees_with_a_slow_reference_in_any_layout(seed, side, levels, density, share, layouts) -> None:
+    generator = generator_for(seed)
+    shape = (side, side, 3, 3)
+    score = torch.randint(-levels, levels + 1, shape, generator=generator).float()
+    score[torch.rand(shape, generator=generator) < 0.1] = -torch.inf
+    among = torch.rand(shape, generator=generator) < density
+    k = round(share * int(among.sum()))
+    found = top_k(LAYOUTS[layouts[0]](score), k, LAYOUTS[layouts[1]](among))
+    expected = reference_top_k(score.flatten().numpy(), k, among.flatten().numpy())
+    assert np.array_equal(found.flatten().numpy(), expected)
+
+
+@given(place=st.integers(0, 2**13 - 1), k=st.integers(1, 2**12))
+def test_a_nan_in_a_large_layer_is_found_wherever_it_is_and_ignored_outside(place: int, k: int) -> None:
+    score = torch.arange(2.0**13)
+    score[place] = torch.nan
+    everywhere = torch.ones(2**13, dtype=torch.bool)
+    with pytest.raises(ValueError, match="a score is NaN"):
+        top_k(score, k, everywhere)
+    everywhere[place] = False
+    assert top_k(score, k, everywhere).nonzero().flatten().tolist() == [
+        i for i in range(2**13 - k - (place >= 2**13 - k), 2**13) if i != place
+    ]
+
+
 def test_large_whole_numbers_keep_their_order() -> None:
     score = torch.tensor([2**24, 2**24 + 1])
     assert top_k(score, 1, torch.tensor([True, True])).tolist() == [False, True]
@@ -160,10 +199,3 @@ def test_global_pruning_names_the_layer_it_would_empty_and_keeps_shapes() -> Non
     kept = prune_globally(scores, masks, 5, keep_layers=True)
     assert kept["conv"].flatten().tolist() == [True] + 7 * [False]
     assert kept["fc"].tolist() == [[False, False, True], [True, True, True]]
-
-
-def test_pruning_a_layer_chooses_among_the_active_alone() -> None:
-    score, mask = torch.tensor([5.0, 1.0, 4.0, 4.0]), torch.tensor([False, True, True, True])
-    assert prune_to_count(score, mask, 2).tolist() == [False, False, True, True]
-    with pytest.raises(ValueError, match="k is 4, but there are 3"):
-        prune_to_count(score, mask, 4)
