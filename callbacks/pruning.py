@@ -114,9 +114,7 @@ class GradualPruning(PeriodicUpdates):
         if self.scope == "layer":
             kept = {name: min(count, scheduled[name]) for name, count in active.items()}
             changed = {
-                name: top_k(scores[name], kept[name], mask)
-                for name, mask in masks.items()
-                if kept[name] < active[name]
+                name: top_k(scores[name], kept[name], mask) for name, mask in masks.items() if kept[name] < active[name]
             }
         else:
             total = sum(scheduled[name] for name in weights)

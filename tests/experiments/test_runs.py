@@ -101,8 +101,8 @@ def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypat
     """At the defaults' rates: one update and two reports of sparsity in 100 steps with the arm."""
     updates: list[int] = []
     reports: list[int] = []
-    monkeypatch.setattr(RigL, "change_masks", lambda self, trainer, *_: updates.append(trainer.global_step))
-    monkeypatch.setattr(RigL, "_report", lambda self, trainer: reports.append(trainer.global_step))
+    monkeypatch.setattr(RigL, "change_masks", lambda _, trainer, *__: updates.append(trainer.global_step))
+    monkeypatch.setattr(RigL, "_report", lambda _, trainer: reports.append(trainer.global_step))
     small = dataclasses.replace(case, network=LeNet5, image=(1, 28, 28), batch_size=1, periods=2)
     overhead.measure(small, overhead.rigl)
     assert updates == [200, 400]
