@@ -25,6 +25,7 @@ NAMES = {
 METHODS = {"scratch": "scratch", "set": "SET", "rigl": "RigL"}
 INITIALIZATIONS = {"dense": "masked dense", "liu": "Liu et al.", "unit": "sparsity-aware (+)"}
 PAPER_ACCURACY = {"pruned": "diff. pruned", "prune-restart": "prune restart"}
+SEEDS = 5
 LAST_TICKET = [arm for arm in ARMS if arm.name.startswith("lottery-")][-1]
 
 
@@ -77,6 +78,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _head(runs: Sequence[Row]) -> str:
     whole = [row for row in runs if not row["arm"].endswith("-hessian")]
+    planned = sum(arm.seeds or SEEDS for arm in ARMS)
     minutes = statistics.median(float(row["minutes"]) for row in whole)
     return "\n".join(
         [
@@ -87,6 +89,11 @@ def _head(runs: Sequence[Row]) -> str:
             "the masks of a gradually pruned run (95 % of every layer). A run *failed* when its test accuracy stayed",
             "below 20 %: it says the same digit to everything.",
             "",
+            *(
+                [f"**Not finished: {len(runs)} of {planned} runs so far, on which the verdicts below rest.**", ""]
+                if len(runs) < planned
+                else []
+            ),
             f"{len(whole)} runs of {'/'.join(sorted({row['steps'] for row in whole}))} steps, "
             f"median {minutes:.1f} minutes each. Commit {', '.join(sorted({row['commit'] for row in runs}))}; "
             f"{'; '.join(sorted({row['versions'] for row in runs}))}; "
