@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from .cli import main as run
-from .provenance import append_row, provenance
+from .provenance import append_row, provenance, read_rows
 
 RESULTS = Path("experiments/results/mnist.csv")
 COLUMNS = ["config", "data", "seed", "steps", "test_acc", "minutes", "commit", "versions", "machine"]
@@ -23,10 +22,7 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path) -> None:
         seeds: each replaces the seed of the network, of the data order and of the masks.
         results: CSV file.
     """
-    finished = set()
-    if results.exists():
-        with results.open(newline="") as file:
-            finished = {(row["config"], int(row["seed"])) for row in csv.DictReader(file)}
+    finished = {(row["config"], int(row["seed"])) for row in read_rows(results)}
     for seed in seeds:
         for config in configs:
             if (config.stem, seed) in finished:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # type: ignore[import-untyped]
 from torch import Tensor
 
 from .randomness import generator_for
@@ -124,6 +123,9 @@ def lanczos_extremes(
         >>> round(float(smallest), 3), round(float(largest), 3)
         (6.0, 30.0)
     """
+    # here, for it takes a third of a second that nobody else needs
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # type: ignore[import-untyped]
+
     gradient = ActiveGradient(loss, parameters, active_entries(parameters, masks))
     size = gradient.size
     if not 1 <= k < size / 2:

@@ -9,8 +9,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..provenance import read_rows
 from . import published
-from .page import Row, arm_name, read_rows
+from .page import Row, arm_name
 
 
 def draw_figures(results: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from ..analysis import (
     over_pairs,
     to_reference,
 )
+from ..provenance import read_rows, write_rows
 from . import published
 from .arms import INITIALIZATIONS, TICKETS
 from .train import Settings, read_product
@@ -155,11 +154,10 @@ def logged(runs: Runs, key: str, column: str) -> Iterator[Row]:
         arm, seed = path.parts[-3:-1]
         if not runs.settings.product(arm, int(seed)).exists():
             continue
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                step = int(row["step"])
-                if row.get(key) and (step <= 2000 or step % 500 == 0):
-                    yield {"arm": arm, "seed": seed, "step": step, column: f"{float(row[key]):.4f}"}
+        for row in read_rows(path):
+            step = int(row["step"])
+            if row.get(key) and (step <= 2000 or step % 500 == 0):
+                yield {"arm": arm, "seed": seed, "step": step, column: f"{float(row[key]):.4f}"}
 
 
 def distances(runs: Runs) -> Iterator[Row]:
@@ -167,11 +165,10 @@ def distances(runs: Runs) -> Iterator[Row]:
     for _, arm, pruned in GROUPS:
         if arm == "pruned":
             continue
-        for seed, run in runs.of(arm).items():
-            names = list(run["end"])
-            start, end = (
-                float(l2_distances([run[k], runs.pruned(pruned)["end"]], names)[0, 1]) for k in ("start", "end")
-            )
+        found = runs.of(arm)
+        target = runs.pruned(pruned)["end"] if found else {}
+        for seed, run in found.items():
+            start, end = l2_distances([target, run["start"], run["end"]], list(target))[0, 1:]
             yield {"arm": arm, "seed": seed, "pruned": pruned, "start": f"{start:.2f}", "end": f"{end:.2f}"}
 
 
@@ -198,8 +195,8 @@ def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]]) -> Itera
     arms = [*((f"lottery-{ticket}", ticket, [0]) for ticket in range(TICKETS)), ("scratch-unit", 0, range(runs.seeds))]
     for arm, pruned, seeds in arms:
         found = runs.of(arm)
+        target = runs.pruned(pruned) if found else {}
         for seed in sorted(set(seeds) & set(found)):
-            target = runs.pruned(pruned)
             for kind in ("start", "end"):
                 profile = loss_along_line(
                     network,
@@ -235,17 +232,3 @@ def spectra(settings: Settings) -> Iterator[Row]:
             "largest": f"{spectrum.largest:.4f}",
             "negative": int((spectrum.negative_share * len(spectrum.eigenvalues)) + 0.5),
         }
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write a CSV file whole; without rows there is none."""
-    rows = list(rows)
-    if not rows:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..analysis import barrier
+from ..provenance import read_rows
 from . import published
 from .arms import ARMS
 from .claims import CLAIMS, Tables, judge
@@ -27,14 +27,6 @@ INITIALIZATIONS = {"dense": "masked dense", "liu": "Liu et al.", "unit": "sparsi
 PAPER_ACCURACY = {"pruned": "diff. pruned", "prune-restart": "prune restart"}
 SEEDS = 5
 LAST_TICKET = [arm for arm in ARMS if arm.name.startswith("lottery-")][-1]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a CSV file; none if there is no such file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def lenet5_page(results: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import multiprocessing
 import warnings
@@ -14,8 +13,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from ..provenance import read_rows, write_rows
 from .arms import PRUNED, Arm
-from .measure import write_rows
 from .train import Settings, train
 
 
@@ -67,10 +66,9 @@ def _finished(product: Path, steps: int) -> dict[str, object]:
 
 def _keep(results: Path, rows: Iterable[dict[str, object]]) -> None:
     """Put rows among those of the file, in place of older ones of the same arm and seed."""
-    kept: dict[tuple[str, int], dict[str, object]] = {}
-    if results.exists():
-        with results.open(newline="") as file:
-            kept = {(row["arm"], int(row["seed"])): dict(row) for row in csv.DictReader(file)}
+    kept: dict[tuple[str, int], dict[str, object]] = {
+        (row["arm"], int(row["seed"])): dict(row) for row in read_rows(results)
+    }
     for row in rows:
         kept[str(row["arm"]), int(str(row["seed"]))] = row
     write_rows(results, [kept[key] for key in sorted(kept)])

@@ -13,10 +13,11 @@ from callbacks.sparsity import Spectrum
 from experiments.paper import published
 from experiments.paper.arms import ARMS, PRUNED
 from experiments.paper.figures import draw_figures
-from experiments.paper.measure import spectra, write_rows, write_tables
-from experiments.paper.page import hessian_section, lenet5_page, read_rows
+from experiments.paper.measure import spectra, write_tables
+from experiments.paper.page import hessian_section, lenet5_page
 from experiments.paper.study import run_study
 from experiments.paper.train import Settings, read_product, train
+from experiments.provenance import read_rows, write_rows
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "experiments" / "results" / "lenet5"
