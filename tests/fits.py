@@ -58,6 +58,26 @@ class TinyModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
+class TwoOptimizers(TinyModule):
+    """Steps one optimizer for the first layers and one for the last, by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        loss = nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():
+            optimizer.step()
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        parts = (self.network[:5].parameters(), self.network[5:].parameters())
+        return [torch.optim.SGD(part, lr=0.05, momentum=0.9) for part in parts]
+
+
 def data(samples: int = 96) -> TensorDataset:
     generator = torch.Generator().manual_seed(1)
     label = torch.randint(0, 5, (samples,), generator=generator)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
-from fits import TinyModule, data, fit, loader, trainer
+from fits import TinyModule, TwoOptimizers, data, fit, loader, trainer
 from logs import Memory
 from methods import METHODS, WINDOW, Method
 from pytorch_lightning.callbacks import EMAWeightAveraging, LearningRateFinder, StochasticWeightAveraging
@@ -45,27 +45,9 @@ def test_steps_past_lightning_are_reported_at_the_latest_at_the_end(method: Meth
 
 
 def test_an_optimizer_without_sparse_weights_defers_nothing() -> None:
-    class Two(TinyModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-
-        def training_step(self, batch, batch_idx) -> None:
-            loss = nn.functional.cross_entropy(self.network(batch[0]), batch[1])
-            optimizers = self.optimizers()
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            self.manual_backward(loss)
-            for optimizer in optimizers:
-                optimizer.step()
-
-        def configure_optimizers(self):
-            parts = (self.network[:5].parameters(), self.network[5:].parameters())
-            return [torch.optim.SGD(part, lr=0.05) for part in parts]
-
     memory = Memory()
     rigl = RigL(0.6, window=WINDOW, exclude="network.6.*")
-    fit(Two(), [rigl], logger=memory, max_steps=-1, max_epochs=4)
+    fit(TwoOptimizers(), [rigl], logger=memory, max_steps=-1, max_epochs=4)
     assert memory.of("sparsity/churn")
     assert not memory.of("sparsity/deferred")
 

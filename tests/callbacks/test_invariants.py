@@ -7,7 +7,7 @@ import math
 import pytest
 import pytorch_lightning as pl
 import torch
-from fits import OPTIMIZERS, TinyModule, fit
+from fits import OPTIMIZERS, TinyModule, TwoOptimizers, fit
 from logs import Memory
 from methods import METHODS, MOVING, WINDOW, Method
 from torch import Tensor
@@ -280,11 +280,7 @@ def test_the_distribution_decides_the_layers(distribution: Distribution) -> None
 
 
 def test_several_optimizers_touch_only_their_own_weights() -> None:
-    class Two(TinyModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-
+    class Two(TwoOptimizers):
         def training_step(self, batch, batch_idx) -> None:
             one, two = self.optimizers()
             loss = torch.nn.functional.cross_entropy(self.network(batch[0]), batch[1])
@@ -295,10 +291,6 @@ def test_several_optimizers_touch_only_their_own_weights() -> None:
             two.step()
             one.zero_grad()
             two.zero_grad()
-
-        def configure_optimizers(self):
-            parts = (self.network[:5].parameters(), self.network[5:].parameters())
-            return [torch.optim.SGD(part, lr=0.05, momentum=0.9) for part in parts]
 
     owner = RigL(0.6, window=WINDOW, drop_fraction=Cosine(0.5))
     fit(Two(), [owner, Zeros(owner)], max_steps=40)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from fits import TinyModule, fit, loader, trainer
+from fits import TinyModule, TwoOptimizers, fit, loader, trainer
 from logs import Memory
 from test_invariants import Zeros
 
@@ -135,20 +135,7 @@ def test_one_step_is_enough() -> None:
 
 
 def test_several_optimizers_prune_their_own_weights_and_the_first_those_of_none() -> None:
-    class Two(TinyModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-
-        def training_step(self, batch, batch_idx) -> None:
-            loss = torch.nn.functional.cross_entropy(self.network(batch[0]), batch[1])
-            optimizers = self.optimizers()
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            self.manual_backward(loss)
-            for optimizer in optimizers:
-                optimizer.step()
-
+    class Two(TwoOptimizers):
         def configure_optimizers(self):
             parts = (self.network[4].parameters(), self.network[6].parameters())  # the convolution is left out
             return [torch.optim.SGD(part, lr=0.05, momentum=0.9) for part in parts]
