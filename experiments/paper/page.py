@@ -87,7 +87,8 @@ def _head(runs: Sequence[Row]) -> str:
                 else []
             ),
             f"{len(whole)} runs of {'/'.join(sorted({row['steps'] for row in whole}))} steps, "
-            f"median {minutes:.1f} minutes each. Commit {', '.join(sorted({row['commit'] for row in runs}))}; "
+            f"median {minutes:.1f} minutes of one core each. "
+            f"Commit {', '.join(sorted({row['commit'] for row in runs}))}; "
             f"{'; '.join(sorted({row['versions'] for row in runs}))}; "
             f"{'; '.join(sorted({row['machine'] for row in runs}))}.",
         ]

@@ -58,11 +58,13 @@ class Start(pl.Callback):
 def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
     """Train and test; write the product and return the row of the results.
 
+    Its minutes are the process's own on its one core, whatever else the machine does meanwhile.
+
     The product is a file of plain tensors: ``start``, ``end`` (weights of the network), ``probabilities``
     (test samples, classes), ``row``, and, where masks are, the state that ``masks_from`` reads.
     """
     torch.set_num_threads(1)
-    begun, source = time.perf_counter(), provenance()
+    begun, source = time.process_time(), provenance()
     product = settings.product(arm.name, seed)
     shutil.rmtree(product.parent, ignore_errors=True)  # of a run that was killed
     pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
@@ -110,7 +112,7 @@ def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
         "steps": trainer.global_step,
         "test_acc": f"{test_acc:.4f}",
         "failed": int(test_acc < FAILED_BELOW),
-        "minutes": f"{(time.perf_counter() - begun) / 60:.1f}",
+        "minutes": f"{(time.process_time() - begun) / 60:.1f}",
         **source,
     }
     kept = {"row": row, "start": start.weights, "end": _weights(module), "probabilities": probabilities}
