@@ -1,6 +1,7 @@
 import os
 import warnings
 
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 os.environ.setdefault("MPLBACKEND", "Agg")
