@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -116,6 +117,8 @@ class HessianSpectrum(MaskObserver):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         owner = _owner(trainer)
         self._at_step(trainer, pl_module, {} if owner is None else owner.masks)
+        if never := sorted(step for step in self.at_steps if step > trainer.global_step):
+            rank_zero_warn(f"at_steps holds {never}, but the run ended at step {trainer.global_step}")
 
     def _at_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> None:
         step = trainer.global_step

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -26,6 +27,7 @@ from .sparsity import (
     prune_globally,
     top_k,
 )
+from .sparsity.one_shot import Scope
 
 
 class GradualPruning(PeriodicUpdates):
@@ -34,7 +36,7 @@ class GradualPruning(PeriodicUpdates):
     A pruned weight is 0 from then on and never comes back; the optimizer step goes on under the new mask.
     An update whose weights or gradients are not finite is put off to the next step. A fit that starts with
     ``masks_from`` prunes what those leave active. A weight that no optimizer holds (yet) is pruned with those of
-    the first.
+    the first that holds any. A run that ends before the window does ends with a warning.
 
     Logs what :class:`SparseTraining` logs; ``sparsity/target`` follows the schedule.
 
@@ -74,7 +76,7 @@ class GradualPruning(PeriodicUpdates):
         schedule: Schedule = Cubic(0.0, 1.0),
         window: PruningWindow = PruningWindow(),
         score: Score = Magnitude(),
-        scope: Literal["layer", "global"] = "layer",
+        scope: Scope = "layer",
         distribution: Distribution = Uniform(),
         initialization: Initialization = Dense(),
         **static: Any,
@@ -100,9 +102,9 @@ class GradualPruning(PeriodicUpdates):
         return counts  # of a fit that goes on, or starts with given masks, wherever those are on their way
 
     def _updatable(self, index: int) -> dict[str, nn.Parameter]:
-        others = {name for i, weights in enumerate(self._weights_of) if i != index for name in weights}
-        if index > 0:
+        if any(self._weights_of[:index]):
             return super()._updatable(index)
+        others = {name for weights in self._weights_of[index + 1 :] for name in weights}
         return {name: weight for name, weight in self._weights.items() if name not in others}
 
     @torch.no_grad()
@@ -150,6 +152,12 @@ class GradualPruning(PeriodicUpdates):
             raise RuntimeError(
                 "GradualPruning saw no optimizer step and pruned nothing: in manual optimization step the optimizers "
                 "of self.optimizers(), not those behind them"
+            )
+        left, final, size = sum(self._target.values()), sum(self._final.values()), self.masks.size
+        if left > final:
+            rank_zero_warn(
+                f"the run ended at step {trainer.global_step} with sparsity {1 - left / size:.4f} instead of "
+                f"{1 - final / size:.4f}, before {self.window} did: train on, or let the window stop earlier"
             )
 
     def _state(self) -> dict[str, Any]:

@@ -47,11 +47,15 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
                     for arm, seed in stage
                     if (arm, seed) not in finished
                 }
-                for done in as_completed(waiting):
-                    row = done.result()
-                    _keep(results, [row])
-                    progress.advance(bar)
-                    console.print(f"{waiting[done]}: {row['test_acc']} in {row['minutes']} min")
+                try:
+                    for done in as_completed(waiting):
+                        row = done.result()
+                        _keep(results, [row])
+                        progress.advance(bar)
+                        console.print(f"{waiting[done]}: {row['test_acc']} in {row['minutes']} min")
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)  # an error is told now, not after all runs
+                    raise
 
 
 def _finished(product: Path, steps: int) -> dict[str, object]:

@@ -172,6 +172,12 @@ def test_steps_are_those_done_from_the_start_to_the_end(tmp_path: Path) -> None:
     ]
 
 
+def test_a_step_that_the_run_never_reached_is_named() -> None:
+    monitor = HessianSpectrum(probe_batch=FEW, at_steps=[0, 5, 30], method=Counting())
+    with pytest.warns(UserWarning, match=r"at_steps holds \[30\], but the run ended at step 12"):
+        fit(Small(), [monitor], max_steps=12)
+
+
 @pytest.mark.parametrize("order", [1, -1], ids=["monitor-first", "owner-first"])
 def test_dense_measures_all_weights_beside_active_ones(order: int) -> None:
     memory, owner = Memory(), rigl()
@@ -249,6 +255,7 @@ class Stop(pl.Callback):
             trainer.save_checkpoint(self.path)
 
 
+@pytest.mark.filterwarnings("ignore:at_steps holds")  # of the part
 @pytest.mark.parametrize("stop", [6, 8])
 def test_a_resumed_run_measures_what_was_left(tmp_path: Path, stop: int) -> None:
     def run(*extra: pl.Callback, ckpt: Path | None = None) -> dict[int, dict[str, float]]:

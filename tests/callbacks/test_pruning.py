@@ -148,6 +148,28 @@ def test_several_optimizers_prune_their_own_weights_and_the_first_those_of_none(
         assert sum(counts.values()) == sum(final.values())
 
 
+def test_a_first_optimizer_without_sparse_weights_leaves_none_unpruned() -> None:
+    class Two(TwoOptimizers):
+        def configure_optimizers(self):
+            parts = (self.network[1].parameters(), self.network[6].parameters())  # a norm, the last layer
+            return [torch.optim.SGD(part, lr=0.05, momentum=0.9) for part in parts]
+
+    owner = GradualPruning(0.8, window=WHOLE)
+    fit(Two(), [owner], max_steps=40)
+    assert owner.masks.counts == Uniform()(_shapes(owner), 0.8)
+
+
+def test_a_run_cut_short_says_how_sparse_it_became() -> None:
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer, *_: object) -> None:
+            trainer.should_stop = trainer.global_step == 12
+
+    owner = GradualPruning(0.8, window=WHOLE)
+    with pytest.warns(UserWarning, match=r"ended at step 12 with sparsity 0\.\d+ instead of 0\.79\d\d, before PruningWindow"):
+        fit(TinyModule(), [owner, Stop()], max_steps=24)
+    assert owner.masks.sparsity < 0.79
+
+
 def test_a_weight_without_a_gradient_is_pruned_too() -> None:
     class Idle(TinyModule):
         def __init__(self) -> None:
@@ -236,5 +258,6 @@ def test_fits_in_which_nothing_moves_are_told_apart_from_fits_without_steps() ->
             trainer.should_stop = True
 
     owner = GradualPruning(0.8)
-    fit(TinyModule(), [owner, Early()])  # one step, before the window: dense, and no error
+    with pytest.warns(UserWarning, match="ended at step 1 with sparsity 0.0000"):
+        fit(TinyModule(), [owner, Early()])  # one step, before the window: dense, and no error
     assert owner.masks.sparsity == 0.0

@@ -11,7 +11,7 @@ from fakes import write_mnist
 
 from callbacks.sparsity import Spectrum
 from experiments.paper import published
-from experiments.paper.arms import ARMS, PRUNED
+from experiments.paper.arms import ARMS, PRUNED, Arm
 from experiments.paper.figures import draw_figures
 from experiments.paper.measure import spectra, write_tables
 from experiments.paper.page import hessian_section, lenet5_page
@@ -144,6 +144,14 @@ def test_runs_of_another_length_are_not_taken_for_finished(settings: Settings, t
     with pytest.raises(ValueError, match=r"pruned/0/run.pt' is of a run of 12 steps, not of 13: give .* --folder"):
         run_study([PRUNED], 1, longer, tmp_path / "runs.csv", processes=1)
     assert not (tmp_path / "runs.csv").exists()
+
+
+def test_a_failing_run_ends_the_study_at_once(tmp_path: Path) -> None:
+    broken = Settings(tmp_path, 12, (("root", tmp_path / "nowhere"), ("download", False)))
+    arms = [Arm(f"dense-{number}") for number in range(20)]
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        run_study(arms, 1, broken, tmp_path / "runs.csv", processes=1)
+    assert len(list(tmp_path.glob("dense-*"))) < 10, "the others were not tried"
 
 
 def test_the_published_curves_are_consistent() -> None:
