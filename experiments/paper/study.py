@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -40,7 +43,7 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
     console = Console()
     with Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         bar = progress.add_task("runs", total=len(first + rest), completed=len(finished))
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
             for stage in (first, rest):
                 waiting = {
                     pool.submit(train, arm, seed, settings): f"{arm.name}, seed {seed}"
@@ -78,7 +81,15 @@ def _keep(results: Path, rows: Iterable[dict[str, object]]) -> None:
     write_rows(results, [kept[key] for key in sorted(kept)])
 
 
-def _quiet() -> None:
-    """In a worker: Lightning's notes on every fit say nothing new a hundred times."""
+def _begin() -> None:
+    """In a worker: Lightning's notes on every fit say nothing new a hundred times; who outlives the study ends."""
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess | None) -> None:
+    """A worker left over by a killed study would write where the next one does."""
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -165,7 +165,9 @@ def test_a_run_cut_short_says_how_sparse_it_became() -> None:
             trainer.should_stop = trainer.global_step == 12
 
     owner = GradualPruning(0.8, window=WHOLE)
-    with pytest.warns(UserWarning, match=r"ended at step 12 with sparsity 0\.\d+ instead of 0\.79\d\d, before PruningWindow"):
+    with pytest.warns(
+        UserWarning, match=r"ended at step 12 with sparsity 0\.\d+ instead of 0\.79\d\d, before PruningWindow"
+    ):
         fit(TinyModule(), [owner, Stop()], max_steps=24)
     assert owner.masks.sparsity < 0.79
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,6 +156,27 @@ def test_a_failing_run_ends_the_study_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         run_study(arms, 1, broken, tmp_path / "runs.csv", processes=1)
     assert len(list(tmp_path.glob("dense-*"))) < 10, "the others were not tried"
+
+
+def test_a_killed_study_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "experiments.paper", "lenet5", "--seeds", "1", "--processes", "1"]
+    study = subprocess.Popen(
+        [*command, "--folder", str(tmp_path / "runs"), "--results", str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    log = tmp_path / "runs" / "pruned" / "0" / "metrics.csv"
+    wait_for(log.exists)
+    study.kill()
+    study.wait()
+    lengths: list[int] = []
+    wait_for(lambda: lengths.append(log.stat().st_size) or (len(lengths) > 20 and len(set(lengths[-20:])) == 1))
+    assert not log.with_name("run.pt").exists(), "its worker went on"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
 
 
 def test_the_published_curves_are_consistent() -> None:
