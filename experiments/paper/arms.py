@@ -75,7 +75,10 @@ def with_masks(method: str, initialization: str) -> Callable[..., SparseTraining
 PRUNED = Arm("pruned", method=gradual_pruning)
 ARMS = [
     PRUNED,
-    *(Arm(f"lottery-{ticket}", ticket, "start", with_masks("scratch", "dense")) for ticket in range(TICKETS)),
+    *(  # tickets differ more among themselves than the runs of one do
+        Arm(f"lottery-{ticket}", ticket, "start", with_masks("scratch", "dense"), seeds=3 if ticket else None)
+        for ticket in range(TICKETS)
+    ),
     *(
         Arm(f"{method}-{initialization}", 0, "fresh", with_masks(method, initialization))
         for initialization in ("unit", "dense", "liu")
