@@ -1,0 +1,60 @@
+"""Find the joints of the person in a photo: a picture and a JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from datamodules.photos import read_photo
+
+from .pictures import draw_pose, save
+from .trained import trained
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``predict``."""
+    parser = commands.add_parser("predict", help=__doc__, description=__doc__)
+    parser.add_argument("photo", type=Path, help="any image file, turned as its EXIF orientation says")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of a run of python -m experiments fit")
+    parser.add_argument("--config", type=Path, help="the run's YAML file; default: config.yaml in the run's folder")
+    parser.add_argument(
+        "--box",
+        type=float,
+        nargs=4,
+        metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
+        help="the person's box in px; default: the whole photo",
+    )
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of the results, default the current one")
+    parser.add_argument("--least-score", type=float, default=0.1, help="joints below it are not drawn, default 0.1")
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Write ``<photo>_pose.png`` and ``<photo>_pose.json``."""
+    photo = read_photo(chosen.photo)
+    cli = trained(chosen.checkpoint, chosen.config)
+    skeleton = cli.datamodule.skeleton
+    joints, scores = (tensor.cpu().numpy().astype(np.float64) for tensor in cli.model.predict(photo, chosen.box))
+    picture = chosen.output / f"{chosen.photo.stem}_pose.png"
+    save(draw_pose(photo, joints, skeleton, scores >= chosen.least_score), picture)
+    found = {
+        "photo": chosen.photo.name,
+        "width": photo.shape[1],
+        "height": photo.shape[0],
+        "box": chosen.box,
+        "joints": {
+            name: {"x": round(float(x), 2), "y": round(float(y), 2), "score": round(float(score), 4)}
+            for name, (x, y), score in zip(skeleton.joints, joints, scores, strict=True)
+        },
+    }
+    numbers = picture.with_suffix(".json")
+    numbers.write_text(json.dumps(found, indent=2) + "\n")
+    Console().print(f"{picture}\n{numbers}", soft_wrap=True)

@@ -1,0 +1,85 @@
+"""A square of a photo as the input of a pose network, in plain torch: the same map as that of the data modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Box = Sequence[float]
+MARGIN = 1.25  # of a person's box, as in the training crops
+
+
+def square_of(box: Box | None, height: int, width: int) -> tuple[float, float, float]:
+    """Centre (x, y) and side in px of the square to look at: around a person's box, or of the whole photo.
+
+    Args:
+        box: left, top, right, bottom in px; None for the longer side of the photo.
+        height: of the photo, px.
+        width: of the photo, px.
+
+    Raises:
+        ValueError: the box is empty, not finite, or does not meet the photo.
+    """
+    if box is None:
+        return (width - 1) / 2, (height - 1) / 2, float(max(height, width))
+    if len(box) != 4 or not all(torch.tensor(box, dtype=torch.float64).isfinite()):
+        raise ValueError(f"box is {tuple(box)}; give left, top, right, bottom in px")
+    left, top, right, bottom = map(float, box)
+    if not (left < right and top < bottom):
+        raise ValueError(f"box is {tuple(box)}, which is empty; give left < right and top < bottom in px")
+    if right < 0 or bottom < 0 or left > width - 1 or top > height - 1:
+        raise ValueError(f"box is {tuple(box)}, outside the photo of {width} x {height} px")
+    return (left + right) / 2, (top + bottom) / 2, MARGIN * max(right - left, bottom - top)
+
+
+def crop(photo: Tensor, box: Box | None, size: int) -> tuple[Tensor, Tensor]:
+    """The square around a box, and the affine map from its px to those of the photo.
+
+    Args:
+        photo: uint8 (H, W, 3), or (H, W) in grey.
+        box: see :func:`square_of`.
+        size: side of the result, px.
+
+    Returns:
+        float32 (1, 3, size, size) in [-1, 1], black outside the photo; and float32 (2, 3).
+
+    Raises:
+        ValueError: the photo is of another shape, type or empty; see :func:`square_of`.
+
+    Example:
+        >>> image, to_photo = crop(torch.full((40, 20, 3), 255).byte(), None, 8)
+        >>> image[0, 0, 4], to_photo
+        (tensor([-1., -1.,  1.,  1.,  1.,  1., -1., -1.]), tensor([[ 5.0000,  0.0000, -8.0000],
+                [ 0.0000,  5.0000,  2.0000]]))
+    """
+    if photo.dtype != torch.uint8 or photo.dim() not in (2, 3) or photo.numel() == 0 or photo.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"the photo is {photo.dtype} of shape {tuple(photo.shape)}; give uint8 (H, W, 3) in RGB or (H, W) in grey"
+        )
+    x, y, side = square_of(box, photo.shape[0], photo.shape[1])
+    pixels = (photo if photo.dim() == 3 else photo[:, :, None].expand(-1, -1, 3)).permute(2, 0, 1)[None].float() / 255
+    factor = max(1, min(int(side / size), *photo.shape[:2]))
+    if factor > 1:  # whole pixels are averaged first, or a large photo would be sampled with gaps
+        pixels = F.avg_pool2d(pixels, factor)
+    height, width = pixels.shape[2:]
+    near_x, near_y, near_side = (x - (factor - 1) / 2) / factor, (y - (factor - 1) / 2) / factor, side / factor
+    theta = photo.new_tensor(
+        [
+            [near_side / width, 0, (2 * near_x + 1) / width - 1],
+            [0, near_side / height, (2 * near_y + 1) / height - 1],
+        ],
+        dtype=torch.float32,
+    )
+    grid = F.affine_grid(theta[None], [1, 3, size, size], align_corners=False)
+    image = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    scale, middle = side / size, (size - 1) / 2
+    to_photo = theta.new_tensor([[scale, 0, x - scale * middle], [0, scale, y - scale * middle]])
+    return 2 * image - 1, to_photo
+
+
+def transform(points: Tensor, matrix: Tensor) -> Tensor:
+    """Map points (..., K, 2) by an affine map (..., 2, 3)."""
+    return points @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]

@@ -1,0 +1,168 @@
+"""PartBasedPoseEstimator: trains and scores a pose network, and finds the joints in a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from .heatmaps import DARK, Decoder, heatmap_loss, mirrored
+from .optimization import configured
+from .photo import Box, crop, transform
+from .pose_metrics import PCK
+
+
+class PoseBatch(TypedDict):
+    """One batch: people, cropped to squares.
+
+    ``image`` (B, 3, H, W) float32 in [-1, 1]; ``joints`` (B, K, 2) float32, px of the crop; ``visible`` (B, K) bool,
+    annotated, so that it counts; ``size`` (B,) float32, px of the crop, what errors are measured against;
+    ``to_image`` (B, 2, 3) float32, the affine map from px of the crop to those of the photo; ``index`` (B,) int64.
+    """
+
+    image: Tensor
+    joints: Tensor
+    visible: Tensor
+    size: Tensor
+    to_image: Tensor
+    index: Tensor
+
+
+class PartBasedPoseEstimator(pl.LightningModule):
+    """Heatmaps of joints at several resolutions around any pose network; a callback makes it sparse.
+
+    Batches are :class:`PoseBatch` dictionaries. Logs ``train/loss``, ``val/loss``, ``test/loss``, and the metric's
+    name, as in ``val/pck@0.2``, a fraction over all joints, people and ranks. A network with kinematic updates has
+    its ``alpha/<pass>/<joint>`` logged too.
+
+    Args:
+        network: maps images (B, 3, H, W) in [-1, 1] to a sequence of heatmaps (B, K, h, w), coarse to fine.
+        mirror: for each joint the one on the other side of the body, or itself.
+        input_size: side of the square that :meth:`predict` gives the network, px: that of the training crops.
+        metric: scores predictions; copied for validation and test.
+        decoder: from the finest heatmaps to joints.
+        flip_test: average with the heatmaps of the mirrored image when evaluating.
+        optimizer: called with parameter groups; biases, norms and alphas are without weight decay.
+        scheduler: called with the optimizer; stepped after every optimizer step.
+
+    Raises:
+        ValueError: ``mirror`` is not its own inverse.
+
+    Reference:
+        Isack et al. 2020 (RePose), whose loss and training schedule are not public: the loss is the mean squared
+        error at every level over that of predicting nothing, see :func:`heatmap_loss`.
+
+    Example:
+        >>> from lightning_modules.networks import Kinematics, RePose
+        >>> network = RePose(Kinematics(3, [(0, 1), (0, 2)], root=0), **RePose.SMALL)
+        >>> module = PartBasedPoseEstimator(network, mirror=[0, 2, 1], input_size=64)
+        >>> joints, scores = module.predict(np.zeros((100, 60, 3), np.uint8))
+        >>> joints.shape, scores.shape
+        (torch.Size([3, 2]), torch.Size([3]))
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mirror: Sequence[int],
+        *,
+        input_size: int = 256,
+        metric: PCK = PCK(0.2),
+        decoder: Decoder = DARK(),
+        flip_test: bool = True,
+        optimizer: OptimizerCallable = lambda parameters: AdamW(parameters, lr=1e-3, weight_decay=1e-4),
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        if sorted(mirror) != list(range(len(mirror))) or any(mirror[other] != k for k, other in enumerate(mirror)):
+            raise ValueError(f"mirror is {list(mirror)}; each joint names the one that names it in turn, or itself")
+        self.network = network
+        self.mirror = list(mirror)
+        self.input_size = input_size
+        self.decoder = decoder
+        self.flip_test = flip_test
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.val_score, self.test_score = metric.clone(), metric.clone()
+
+    def forward(self, image: Tensor) -> Sequence[Tensor]:
+        """Heatmaps (B, K, h, w), coarse to fine."""
+        levels: Sequence[Tensor] = self.network(image)
+        return levels
+
+    def heatmaps(self, image: Tensor) -> Tensor:
+        """The finest heatmaps (B, K, h, w); with ``flip_test`` the mean with those of the mirrored image."""
+        heatmaps = self.forward(image)[-1]
+        if self.flip_test:
+            heatmaps = (heatmaps + mirrored(self.forward(image.flip(-1))[-1], self.mirror)) / 2
+        return heatmaps.float()
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        loss = self._loss(self.forward(batch["image"]), batch)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        self._log_alphas()
+        return loss
+
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        return self._evaluate(batch, "val", self.val_score)
+
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        return self._evaluate(batch, "test", self.test_score)
+
+    def _evaluate(self, batch: PoseBatch, stage: str, score: PCK) -> Tensor:
+        """Logs, and returns the joints, px of the crop."""
+        image = batch["image"]
+        levels = self.forward(image)
+        finest = levels[-1]
+        if self.flip_test:
+            finest = (finest + mirrored(self.forward(image.flip(-1))[-1], self.mirror)) / 2
+        joints, _ = self.decoder(finest.float(), image.shape[-1] / finest.shape[-1])
+        score.update(joints, batch["joints"], batch["visible"], batch["size"])
+        self.log(f"{stage}/loss", self._loss(levels, batch), batch_size=len(image), sync_dist=True)
+        self.log(f"{stage}/{score.name}", score, batch_size=len(image), prog_bar=True)
+        return joints
+
+    def _loss(self, levels: Sequence[Tensor], batch: PoseBatch) -> Tensor:
+        return heatmap_loss(levels, batch["joints"], batch["visible"], batch["image"].shape[-1])
+
+    def predict_step(self, batch: PoseBatch, batch_idx: int) -> dict[str, Tensor]:
+        """``joints`` (B, K, 2) in px of the photos, ``scores`` (B, K) and ``index`` (B,)."""
+        finest = self.heatmaps(batch["image"])
+        joints, scores = self.decoder(finest, batch["image"].shape[-1] / finest.shape[-1])
+        return {"joints": transform(joints, batch["to_image"]), "scores": scores, "index": batch["index"]}
+
+    @torch.no_grad()
+    def predict(self, image: Tensor | NDArray[np.uint8], box: Box | None = None) -> tuple[Tensor, Tensor]:
+        """Find the joints of one person in a photo.
+
+        Args:
+            image: uint8 (H, W, 3) in RGB or (H, W) in grey, of any size.
+            box: left, top, right, bottom of the person in px; None when the photo is of one person.
+
+        Returns:
+            Joints (K, 2) in px of the photo, and the height of their heatmaps' peaks (K,), about 1 where sure.
+
+        Raises:
+            ValueError: the photo or the box cannot be used.
+        """
+        pixels, to_photo = crop(torch.as_tensor(np.ascontiguousarray(image)).to(self.device), box, self.input_size)
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            self.eval()
+            finest = self.heatmaps(pixels)
+        finally:
+            for module, training in modes:
+                module.training = training
+        joints, scores = self.decoder(finest, self.input_size / finest.shape[-1])
+        return transform(joints[0], to_photo), scores[0]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return configured(self, self.optimizer, self.scheduler)
