@@ -1,0 +1,1 @@
+"""python -m experiments.pose: commands for human poses."""

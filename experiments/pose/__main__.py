@@ -1,0 +1,24 @@
+"""python -m experiments.pose COMMAND: commands for human poses."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from . import evaluate
+
+# each has add_command, which adds its parser and says what to run
+COMMANDS = (evaluate,)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m experiments.pose", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_command(commands)
+    chosen = parser.parse_args(args)
+    chosen.run(chosen)
+
+
+if __name__ == "__main__":
+    main()
