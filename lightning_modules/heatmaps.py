@@ -32,8 +32,9 @@ def encode(
 
     Example:
         >>> heatmaps, weights = encode(torch.tensor([[[5.5, 1.5]]]), torch.tensor([[True]]), (2, 3), sigma=1.0)
-        >>> heatmaps[0, 0].round(decimals=2).tolist(), weights.tolist()
-        ([[0.61, 1.0, 0.61], [0.37, 0.61, 0.37]], [[1.0]])
+        >>> heatmaps, weights
+        (tensor([[[[0.6065, 1.0000, 0.6065],
+                  [0.3679, 0.6065, 0.3679]]]]), tensor([[1.]]))
     """
     _check_targets(joints, visible, size, stride, sigma)
     centres = (joints.float() - (stride - 1) / 2) / stride

@@ -64,9 +64,11 @@ class RePose(nn.Module):
         extra_blocks: int = 0,
     ) -> None:
         super().__init__()
-        if min(width, channels, hidden, stem) < 1 or extra_blocks < 0:
-            sizes = f"width, channels, hidden and stem are {width}, {channels}, {hidden} and {stem}"
-            raise ValueError(f"{sizes}, extra_blocks is {extra_blocks}; they are at least 1, and at least 0")
+        for name, size in {"width": width, "channels": channels, "hidden": hidden, "stem": stem}.items():
+            if size < 1:
+                raise ValueError(f"{name} is {size}; it is 1 or more")
+        if extra_blocks < 0:
+            raise ValueError(f"extra_blocks is {extra_blocks}; it is 0 or more")
         if coarse_stride not in (16, 32):
             raise ValueError(f"coarse_stride is {coarse_stride}; it is 16 or 32")
         joints = kinematics.num_joints
