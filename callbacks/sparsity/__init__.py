@@ -3,6 +3,7 @@
 from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .curvature import hessian, hessian_vector_product, lanczos_extremes
 from .distributions import ER, ERK, Distribution, Uniform
+from .flops import multiply_adds
 from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
 from .masks import Masks
@@ -70,6 +71,7 @@ __all__ = [
     "hessian_vector_product",
     "heterogeneous_masks",
     "lanczos_extremes",
+    "multiply_adds",
     "prune",
     "prune_globally",
     "select",

@@ -1,5 +1,7 @@
 """Plain torch networks."""
 
+from .kinematics import Kinematics, KinematicUpdates
 from .lenet import LeNet5, LeNet300100
+from .repose import RePose
 
-__all__ = ["LeNet5", "LeNet300100"]
+__all__ = ["KinematicUpdates", "Kinematics", "LeNet5", "LeNet300100", "RePose"]

@@ -1,0 +1,154 @@
+"""Heatmaps of joints: targets, mirror images and the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def encode(
+    joints: Tensor, visible: Tensor, size: tuple[int, int], *, stride: int = 4, sigma: float = 2.0
+) -> tuple[Tensor, Tensor]:
+    """Gaussians of height 1 centred at the joints, not rounded, and which of them count.
+
+    Cell i of stride s is centred at px s * i + (s - 1) / 2, where the s x s pixels it stands for are.
+
+    Args:
+        joints: (B, K, 2) px; any value, NaN too, where not ``visible``.
+        visible: (B, K) bool, annotated.
+        size: h and w of the heatmaps, in cells.
+        stride: px a cell.
+        sigma: of the Gaussians, in cells.
+
+    Returns:
+        Heatmaps (B, K, h, w) and weights (B, K), float32: 1 for a joint that is visible, a number and at most
+        3 sigma outside the outer cell centres, else 0. The heatmap of weight 0 is of no use but finite.
+
+    Raises:
+        ValueError: shapes that do not fit; a size, stride or sigma that is not positive.
+
+    Example:
+        >>> heatmaps, weights = encode(torch.tensor([[[5.5, 1.5]]]), torch.tensor([[True]]), (2, 3), sigma=1.0)
+        >>> heatmaps, weights
+        (tensor([[[[0.6065, 1.0000, 0.6065],
+                  [0.3679, 0.6065, 0.3679]]]]), tensor([[1.]]))
+    """
+    _check_targets(joints, visible, size, stride, sigma)
+    centres = (joints.float() - (stride - 1) / 2) / stride
+    return _gaussians(centres, visible, size, sigma, reach=math.inf)
+
+
+def encode_legacy(
+    joints: Tensor, visible: Tensor, size: tuple[int, int], *, stride: int = 4, sigma: float = 2.0
+) -> tuple[Tensor, Tensor]:
+    """Targets as HRNet and SimpleBaseline make them; only to reproduce their numbers.
+
+    The joint is rounded to cell int(px / stride + 0.5), its Gaussian is cut off more than 3 sigma from it. Only
+    :class:`QuarterOffset` decodes these. Arguments, returns and errors as for :func:`encode`.
+
+    Reference:
+        ``generate_target`` in the code of Sun et al. 2019. There a joint 3 sigma + 1 cells left of the map or above it
+        counts, with an empty heatmap; here it does not.
+    """
+    _check_targets(joints, visible, size, stride, sigma)
+    centres = (joints.float() / stride + 0.5).trunc()
+    return _gaussians(centres, visible, size, sigma, reach=3 * sigma)
+
+
+def _check_targets(joints: Tensor, visible: Tensor, size: tuple[int, int], stride: int, sigma: float) -> None:
+    if joints.dim() != 3 or joints.shape[2] != 2 or visible.shape != joints.shape[:2]:
+        shapes = f"joints and visible have shapes {tuple(joints.shape)} and {tuple(visible.shape)}"
+        raise ValueError(f"{shapes}; they are (B, K, 2) and (B, K)")
+    if visible.dtype != torch.bool:
+        raise ValueError(f"visible is {visible.dtype}; it is bool, true where a joint is annotated")
+    if min(size) < 1 or stride < 1 or not 0 < sigma < math.inf:
+        raise ValueError(f"size is {tuple(size)}, stride {stride} and sigma {sigma}; all are positive")
+
+
+def _gaussians(
+    centres: Tensor, visible: Tensor, size: tuple[int, int], sigma: float, reach: float
+) -> tuple[Tensor, Tensor]:
+    counts = visible
+    for axis, cells in ((0, size[1]), (1, size[0])):
+        counts = counts & (centres[..., axis] >= -3 * sigma) & (centres[..., axis] <= cells - 1 + 3 * sigma)
+    centres = torch.where(counts[..., None], centres, 0.0)
+    columns, rows = (
+        _profile(torch.arange(cells, device=centres.device) - centres[..., axis, None], sigma, reach)
+        for axis, cells in ((0, size[1]), (1, size[0]))
+    )
+    return rows[..., :, None] * columns[..., None, :], counts.float()
+
+
+def _profile(distance: Tensor, sigma: float, reach: float) -> Tensor:
+    return torch.exp(-(distance**2) / (2 * sigma**2)) * (distance.abs() <= reach)
+
+
+def mirrored(heatmaps: Tensor, mirror: Sequence[int]) -> Tensor:
+    """The heatmaps of the mirror image, columns reversed and left and right joints exchanged.
+
+    Twice is once too often: it gives the heatmaps back. For a flip test, average a network's heatmaps with the mirrored
+    ones of the mirrored image; cells are aligned to px, so that nothing has to be shifted.
+
+    Args:
+        heatmaps: (B, K, h, w).
+        mirror: for each joint the number of its mirror image, its own for the neck or the head.
+
+    Raises:
+        ValueError: ``mirror`` is not K numbers that lead back to where they came from.
+    """
+    if len(mirror) != heatmaps.shape[1] or any(
+        not 0 <= other < len(mirror) or mirror[other] != joint for joint, other in enumerate(mirror)
+    ):
+        raise ValueError(f"mirror is {list(mirror)}; it pairs each of {heatmaps.shape[1]} joints with its mirror image")
+    return torch.stack([heatmaps[:, other] for other in mirror], dim=1).flip(-1)
+
+
+def heatmap_loss(
+    levels: Sequence[Tensor],
+    joints: Tensor,
+    visible: Tensor,
+    *,
+    strides: Sequence[int] = (16, 8, 4),
+    sigmas: Sequence[float] = (1.0, 1.5, 2.0),
+) -> Tensor:
+    """Squared error against :func:`encode`'s heatmaps, in units of a target's energy, summed over levels.
+
+    A joint's error is summed over cells and divided by pi * sigma ** 2, which is what the squares of a Gaussian in full
+    view sum to: heatmaps of zeros cost about 1 a level, whatever its resolution. A level's loss is the mean over
+    all joints of weight 1; without any it is 0, with gradients of 0.
+
+    Args:
+        levels: heatmaps (B, K, h, w) of each level.
+        joints: (B, K, 2) px.
+        visible: (B, K) bool, annotated.
+        strides: px a cell, of each level.
+        sigmas: of the targets in cells, of each level.
+
+    Raises:
+        ValueError: as many levels, strides and sigmas are not given; shapes that do not fit.
+
+    Reference:
+        Isack et al. 2020 supervise every level; the unit is ours. A mean over cells would weigh a level of twice the
+        resolution and the same sigma four times less.
+    """
+    if not len(levels) == len(strides) == len(sigmas) or not levels:
+        raise ValueError(
+            f"there are {len(levels)} levels, {len(strides)} strides and {len(sigmas)} sigmas: as many of each"
+        )
+    images = {(stride * level.shape[2], stride * level.shape[3]) for level, stride in zip(levels, strides, strict=True)}
+    if len(images) > 1:
+        raise ValueError(
+            f"with strides {tuple(strides)} the levels are of images of {sorted(images)} px: order both alike"
+        )
+    total = levels[0].new_zeros((), dtype=torch.float32)
+    for heatmaps, stride, sigma in zip(levels, strides, sigmas, strict=True):
+        if heatmaps.shape[:2] != visible.shape:
+            raise ValueError(f"heatmaps and visible have shapes {tuple(heatmaps.shape)} and {tuple(visible.shape)}")
+        size = (heatmaps.shape[2], heatmaps.shape[3])
+        targets, weights = encode(joints, visible, size, stride=stride, sigma=sigma)
+        error = (heatmaps.float() - targets).square().sum((2, 3)) / (math.pi * sigma**2)
+        total = total + (weights * error).sum() / weights.sum().clamp(min=1)
+    return total
