@@ -155,8 +155,7 @@ def _background(size: int, generator: np.random.Generator) -> Photo:
     shape = ((2, 2), (cells, cells), (1, cells))[kind]
     coarse = generator.integers(0, 200, (*shape, 3), np.uint8)
     canvas = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
-    grain = generator.integers(0, 40, (size, size, 1), np.uint8)
-    canvas += grain  # at most 199 + 39
+    canvas += np.frombuffer(generator.bytes(canvas.size), np.uint8).reshape(canvas.shape) >> 3  # grain, at most 31
     for _ in range(generator.integers(0, 6)):
         (x, y), (w, h) = (
             generator.integers(0, size, 2).tolist(),

@@ -28,8 +28,8 @@ def to_input(photos: Photo) -> Tensor:
         >>> to_input(np.full((1, 1, 1, 3), 255, np.uint8)).flatten()
         tensor([1., 1., 1.])
     """
-    planes = torch.from_numpy(photos).permute(0, 3, 1, 2).contiguous()
-    return planes.float().sub_(255 * MEAN).div_(255 * STD)
+    planes = torch.from_numpy(photos).permute(0, 3, 1, 2)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).sub_(255 * MEAN).div_(255 * STD)
 
 
 def decode_photo(encoded: bytes | Photo, name: str | Path, *, upright: bool = False) -> Photo:

@@ -31,7 +31,7 @@ def person_box(joints: Floats, visible: Bools, margin: float = LSP_MARGIN) -> Fl
         margin: the side, in longer sides of the box of joints.
 
     Raises:
-        ValueError: no joint is labelled, or all lie at one point.
+        ValueError: no joint is labelled, one is not finite, or all lie at one point.
 
     Example:
         >>> person_box(np.array([[0.0, 0.0], [10.0, 4.0], [-99.0, 0.0]]), np.array([True, True, False]), margin=2)
@@ -40,6 +40,8 @@ def person_box(joints: Floats, visible: Bools, margin: float = LSP_MARGIN) -> Fl
     if not visible.any():
         raise ValueError("a person has no labelled joint to crop around; leave it out")
     low, high = joints[visible].min(0), joints[visible].max(0)
+    if not np.isfinite([low, high]).all():
+        raise ValueError("a person has a labelled joint that is not finite; mend the annotation")
     side = margin * (high - low).max()
     if not side > 0:
         raise ValueError(f"all labelled joints of a person lie at {tuple(low)}; leave it out")
