@@ -1,5 +1,19 @@
 """Data modules: each turns one data set on disk into batches for a Trainer."""
 
+from .lsp import LSPDataModule
 from .mnist import MNISTDataModule
+from .mpii import MPIIDataModule
+from .pose_augmentation import PoseAugmentation
+from .skeletons import LSP_SKELETON, MPII_SKELETON, Skeleton
+from .synthetic_pose import SyntheticPoseDataModule
 
-__all__ = ["MNISTDataModule"]
+__all__ = [
+    "LSP_SKELETON",
+    "MPII_SKELETON",
+    "LSPDataModule",
+    "MNISTDataModule",
+    "MPIIDataModule",
+    "PoseAugmentation",
+    "Skeleton",
+    "SyntheticPoseDataModule",
+]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .ordering import ResumableDataLoader, ResumableSampler
+from .ordering import ResumableDataLoader, ResumableSampler, training_progress
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -147,7 +147,13 @@ class MNISTDataModule(pl.LightningDataModule):
         self.setup()
         data, trainer = self._splits["train"], self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        sampler = ResumableSampler(data, seed=self.seed, progress=self._progress, num_replicas=world, rank=rank)
+        sampler = ResumableSampler(
+            data,
+            seed=self.seed,
+            progress=lambda: training_progress(self.trainer, self.batch_size),
+            num_replicas=world,
+            rank=rank,
+        )
         return ResumableDataLoader(data, sampler=sampler, **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
@@ -173,13 +179,6 @@ class MNISTDataModule(pl.LightningDataModule):
             "collate_fn": _identity,
             "generator": torch.Generator(),  # leaves the global random state alone
         }
-
-    def _progress(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 0
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        batches = progress.current.ready
-        return progress.total.completed - batches, batches * self.batch_size
 
     def _read_split(self, prefix: str) -> LabelledImages:
         images, labels = f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"

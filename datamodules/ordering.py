@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sized
 from itertools import islice
 from typing import Any, cast
 
+import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 
@@ -79,6 +80,25 @@ class ResumableSampler(DistributedSampler[int]):
         self._begun, self._start, self._restored = state["begun"], state["start"], True
 
 
+class EpochSampler(ResumableSampler):
+    """A `ResumableSampler` of (epoch, index), for data sets that vary from epoch to epoch.
+
+    The epoch travels with the index, so that worker processes, also persistent ones, need not be told.
+
+    Example:
+        >>> sampler = EpochSampler(range(2), seed=0, progress=lambda: (0, 0))
+        >>> sampler.set_epoch(3)
+        >>> sorted(sampler)
+        [(3, 0), (3, 1)]
+    """
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # the base class yields int
+        """Begins an epoch, or goes on with the one that was interrupted."""
+        indices = super().__iter__()  # may correct self.epoch
+        epoch = self.epoch
+        return ((epoch, index) for index in indices)
+
+
 class ResumableDataLoader(DataLoader[Any]):
     """A `DataLoader` that Lightning can resume in the middle of an epoch.
 
@@ -110,3 +130,12 @@ class ResumableDataLoader(DataLoader[Any]):
         """Restores the sampler; Lightning calls this when it resumes within an epoch."""
         if isinstance(self.sampler, ResumableSampler):
             self.sampler.load_state_dict(state)
+
+
+def training_progress(trainer: pl.Trainer | None, batch_size: int) -> tuple[int, int]:
+    """The `progress` of a `ResumableSampler`: batches trained before this epoch, samples consumed in it."""
+    if trainer is None:
+        return 0, 0
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    batches = progress.current.ready
+    return progress.total.completed - batches, batches * batch_size

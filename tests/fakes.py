@@ -1,10 +1,16 @@
 """Tiny data sets in the format of the real ones."""
 
 import gzip
+import json
 import struct
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.io import savemat
 from torch import Tensor
 
 
@@ -27,3 +33,96 @@ def write_mnist(root: Path, train: int = 64, test: int = 32, seed: int = 0) -> P
         write_idx(root / f"{prefix}-images-idx3-ubyte.gz", images.byte())
         write_idx(root / f"{prefix}-labels-idx1-ubyte.gz", labels.byte())
     return root
+
+
+def write_photo(path: Path, width: int, height: int, dot: NDArray[np.float64]) -> None:
+    """Writes a dark, noisy image with one bright dot, at 0-based (x, y) px."""
+    y, x = np.mgrid[:height, :width]
+    grey = 215 * np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / 8) + np.random.default_rng(width).uniform(0, 20, x.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.repeat(grey[..., None], 3, 2).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 98])
+
+
+def write_lsp(root: Path, count: int = 12, seed: int = 0) -> NDArray[np.float64]:
+    """Writes root/lsp_dataset with a bright dot at each head top; returns the joints, 0-based (count, 14, 2)."""
+    generator = np.random.default_rng(seed)
+    joints, folder = np.empty((count, 14, 2)), root / "lsp_dataset"
+    for n in range(count):
+        width, height = generator.integers((50, 90), (90, 130)).tolist()
+        joints[n] = generator.uniform(8, (width - 8, height - 8), (14, 2))
+        write_photo(folder / "images" / f"im{n + 1:04d}.jpg", width, height, joints[n, 13])
+    occluded = generator.random((count, 14, 1)) < 0.1
+    savemat(folder / "joints.mat", {"joints": np.concatenate([joints + 1, occluded], 2).transpose(2, 1, 0)})
+    return joints
+
+
+def write_lspet(root: Path, count: int = 10, seed: int = 1) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Writes root/lspet_dataset, dots as in `write_lsp`; returns 0-based joints and whether they are labelled."""
+    generator = np.random.default_rng(seed)
+    joints, folder = generator.uniform(10, (110, 130), (count, 14, 2)), root / "lspet_dataset"
+    labelled = generator.random((count, 14)) < 0.8
+    labelled[:, 13] = True
+    for n in range(count):
+        write_photo(folder / "images" / f"im{n + 1:05d}.jpg", 120, 140, joints[n, 13])
+    junk = np.where(labelled[..., None], joints + 1, generator.uniform(-90, 0, joints.shape))
+    savemat(folder / "joints.mat", {"joints": np.concatenate([junk, labelled[..., None]], 2).transpose(1, 2, 0)})
+    return joints, labelled
+
+
+def structs(*records: dict[str, Any]) -> NDArray[np.void]:
+    """A MATLAB struct array, in which a field that a record lacks is empty."""
+    fields = list(dict.fromkeys(field for record in records for field in record))
+    array = np.empty((1, len(records)), [(field, object) for field in fields])
+    for n, record in enumerate(records):
+        array[0, n] = tuple(record.get(field, np.empty((0, 0))) for field in fields)
+    return array
+
+
+def mpii_person(seed: int = 0, joints: int = 16) -> dict[str, Any]:
+    """A whole person as MPII's .mat stores it, in a 200x160 image; points come in any order, 1-based."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(16)[:joints].tolist()
+    points = [
+        {"x": x, "y": y, "id": k, "is_visible": seen}
+        for k, (x, y), seen in zip(order, generator.uniform(20, 140, (joints, 2)), 8 * [1, "0", "1", np.empty((0, 0))], strict=False)
+    ]
+    centre = structs({"x": 90.0, "y": 75.0})
+    rect = {"x1": 80.0, "y1": 30.0, "x2": 92.0, "y2": 46.0}
+    return rect | {"annopoints": structs({"point": structs(*points)}), "scale": 0.48, "objpos": centre}
+
+
+def write_mpii(root: Path, images: dict[str, list[dict[str, Any]]], test_images: tuple[str, ...] = ()) -> Path:
+    """Writes images and the official .mat: the people of each image, which is for training unless named; returns it."""
+    path = root / "mpii_human_pose_v1_u12_2" / "mpii_human_pose_v1_u12_1.mat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name in images:
+        write_photo(root / "images" / name, 200, 160, np.array([100.0, 80.0]))
+    annotations = structs(
+        *(
+            {"image": structs({"name": name}), "annorect": structs(*people) if people else np.empty((0, 0))}
+            for name, people in images.items()
+        )
+    )
+    train = np.array([[name not in test_images for name in images]], np.uint8)
+    savemat(path, {"RELEASE": structs({"annolist": annotations, "img_train": train, "version": "12"})})
+    return path
+
+
+def write_mpii_json(root: Path, counts: dict[str, int], seed: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """Writes images and HRNet's root/annot/<name>.json with so many people, one an image; returns the records."""
+    generator = np.random.default_rng(seed)
+    files: dict[str, list[dict[str, Any]]] = {}
+    for name, count in counts.items():
+        files[name] = []
+        for n in range(count):
+            joints, labelled = generator.uniform(20, 140, (16, 2)), generator.random(16) < 0.8
+            labelled[9] = True
+            joints[~labelled] = -1
+            image = f"{name}{n}.jpg"
+            write_photo(root / "images" / image, 200, 160, joints[9] - 1)
+            record = {"image": image, "center": [90.0, 75.0], "scale": 0.5 + 0.01 * n}
+            files[name].append(record | {"joints": joints.tolist(), "joints_vis": labelled.astype(int).tolist()})
+        path = root / "annot" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(files[name]))
+    return files

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DistributedSampler
 
-from datamodules.ordering import ResumableDataLoader, ResumableSampler
+from datamodules.ordering import EpochSampler, ResumableDataLoader, ResumableSampler
 
 
 def sampler(size=10, seed=0, progress=lambda: (0, 0), **kwargs):
@@ -111,3 +111,20 @@ def test_loader_with_another_sampler_has_no_state():
     assert loader.state_dict() == {}
     loader.load_state_dict({"begun": 0, "start": 0})
     assert len(list(loader)) == 5
+
+
+def test_epochs_travel_with_the_indices():
+    order, plain = EpochSampler(range(10), seed=3, progress=lambda: (0, 0)), sampler(seed=3)
+    for epoch in 0, 5:
+        order.set_epoch(epoch), plain.set_epoch(epoch)
+        assert list(order) == [(epoch, index) for index in plain]
+    first = iter(order)
+    order.set_epoch(6)
+    assert next(first)[0] == 5
+
+
+def test_a_restored_epoch_travels_with_the_indices():
+    order = EpochSampler(range(10), seed=0, progress=lambda: (12, 3))
+    order.load_state_dict({"begun": 2, "start": 12})
+    order.set_epoch(3)  # Lightning counted the epoch cut short
+    assert [epoch for epoch, _ in order] == [2] * 7
