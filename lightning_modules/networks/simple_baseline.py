@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from .initialization import he_normal
@@ -40,7 +42,7 @@ class SimpleBaseline(ResNetTrunk):
         torch.Size([2, 14, 16, 8])
     """
 
-    strides = (4,)
+    strides: ClassVar[tuple[int, ...]] = (4,)
 
     def __init__(
         self, num_joints: int, depth: int = 18, *, in_channels: int = 3, width: float = 1.0, channels: int = 256
