@@ -4,6 +4,7 @@ from .lsp import LSPDataModule
 from .mnist import MNISTDataModule
 from .mpii import MPIIDataModule
 from .pose_augmentation import PoseAugmentation
+from .pose_datamodule import PoseDataModule
 from .skeletons import LSP_SKELETON, MPII_SKELETON, Skeleton
 from .synthetic_pose import SyntheticPoseDataModule
 
@@ -14,6 +15,7 @@ __all__ = [
     "MNISTDataModule",
     "MPIIDataModule",
     "PoseAugmentation",
+    "PoseDataModule",
     "Skeleton",
     "SyntheticPoseDataModule",
 ]

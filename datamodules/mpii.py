@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from .mpii_annotations import Annotation, read_mpii_json, read_mpii_mat, to_people
 from .people import People
 from .pose_datamodule import PoseDataModule
+from .skeletons import MPII_SKELETON
 
 OFFICIAL = {"train": 22_246, "val": 2_958}
 """People in the split of Tompson et al., CVPR 2015, which is that of HRNet's train.json and valid.json."""
@@ -46,6 +47,8 @@ class MPIIDataModule(PoseDataModule):
     Reference:
         Andriluka et al., CVPR 2014.
     """
+
+    skeleton = MPII_SKELETON
 
     def __init__(
         self, root: str | Path = "data/mpii", *, val_images: str | Path | None = None, val_size: int = 0, **loading: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import pytorch_lightning as pl
@@ -15,6 +15,7 @@ from .ordering import EpochSampler, ResumableDataLoader, training_progress
 from .people import People
 from .pose_augmentation import PoseAugmentation
 from .pose_samples import Batch, PoseSamples
+from .skeletons import LSP_SKELETON, Skeleton
 
 
 class PoseDataModule(pl.LightningDataModule, ABC):
@@ -35,6 +36,8 @@ class PoseDataModule(pl.LightningDataModule, ABC):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    skeleton: ClassVar[Skeleton] = LSP_SKELETON  # the joints of its batches
 
     def __init__(
         self,

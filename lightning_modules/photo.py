@@ -52,10 +52,15 @@ def crop(photo: Tensor, box: Box | None, size: int) -> tuple[Tensor, Tensor]:
     Example:
         >>> image, to_photo = crop(torch.full((40, 20, 3), 255).byte(), None, 8)
         >>> image[0, 0, 4], to_photo
-        (tensor([-1., -1.,  1.,  1.,  1.,  1., -1., -1.]), tensor([[ 5.0000,  0.0000, -8.0000],
-                [ 0.0000,  5.0000,  2.0000]]))
+        (tensor([-1., -1.,  1.,  1.,  1.,  1., -1., -1.]), tensor([[ 5.,  0., -8.],
+                [ 0.,  5.,  2.]]))
     """
-    if photo.dtype != torch.uint8 or photo.dim() not in (2, 3) or photo.numel() == 0 or photo.shape[2:] not in ((), (3,)):
+    if (
+        photo.dtype != torch.uint8
+        or photo.dim() not in (2, 3)
+        or photo.numel() == 0
+        or photo.shape[2:] not in ((), (3,))
+    ):
         raise ValueError(
             f"the photo is {photo.dtype} of shape {tuple(photo.shape)}; give uint8 (H, W, 3) in RGB or (H, W) in grey"
         )
@@ -63,7 +68,7 @@ def crop(photo: Tensor, box: Box | None, size: int) -> tuple[Tensor, Tensor]:
     pixels = (photo if photo.dim() == 3 else photo[:, :, None].expand(-1, -1, 3)).permute(2, 0, 1)[None].float() / 255
     factor = max(1, min(int(side / size), *photo.shape[:2]))
     if factor > 1:  # whole pixels are averaged first, or a large photo would be sampled with gaps
-        pixels = F.avg_pool2d(pixels, factor)
+        pixels = F.avg_pool2d(pixels, factor, ceil_mode=True)
     height, width = pixels.shape[2:]
     near_x, near_y, near_side = (x - (factor - 1) / 2) / factor, (y - (factor - 1) / 2) / factor, side / factor
     theta = photo.new_tensor(

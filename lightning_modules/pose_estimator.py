@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -14,10 +15,14 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from .heatmaps import DARK, Decoder, heatmap_loss, mirrored
+from .decoders import DARK, Decoder
+from .heatmaps import heatmap_loss, mirrored
+from .networks import KinematicUpdates
 from .optimization import configured
 from .photo import Box, crop, transform
 from .pose_metrics import PCK
+
+SIGMAS = (0.75, 1.0, 1.5, 2.0)  # of the targets in cells, for networks of up to four levels, coarse to fine
 
 
 class PoseBatch(TypedDict):
@@ -91,19 +96,24 @@ class PartBasedPoseEstimator(pl.LightningModule):
         self.flip_test = flip_test
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.val_score, self.test_score = metric.clone(), metric.clone()
+        self.val_score, self.test_score = copy.deepcopy(metric), copy.deepcopy(metric)
 
     def forward(self, image: Tensor) -> Sequence[Tensor]:
         """Heatmaps (B, K, h, w), coarse to fine."""
         levels: Sequence[Tensor] = self.network(image)
         return levels
 
-    def heatmaps(self, image: Tensor) -> Tensor:
-        """The finest heatmaps (B, K, h, w); with ``flip_test`` the mean with those of the mirrored image."""
-        heatmaps = self.forward(image)[-1]
+    def heatmaps(self, image: Tensor, finest: Tensor | None = None) -> Tensor:
+        """The finest heatmaps (B, K, h, w); with ``flip_test`` the mean with those of the mirrored image.
+
+        Args:
+            image: (B, 3, H, W).
+            finest: those of the image, if they are known.
+        """
+        finest = self.forward(image)[-1] if finest is None else finest
         if self.flip_test:
-            heatmaps = (heatmaps + mirrored(self.forward(image.flip(-1))[-1], self.mirror)) / 2
-        return heatmaps.float()
+            finest = (finest + mirrored(self.forward(image.flip(-1))[-1], self.mirror)) / 2
+        return finest.float()
 
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
         loss = self._loss(self.forward(batch["image"]), batch)
@@ -121,22 +131,30 @@ class PartBasedPoseEstimator(pl.LightningModule):
         """Logs, and returns the joints, px of the crop."""
         image = batch["image"]
         levels = self.forward(image)
-        finest = levels[-1]
-        if self.flip_test:
-            finest = (finest + mirrored(self.forward(image.flip(-1))[-1], self.mirror)) / 2
-        joints, _ = self.decoder(finest.float(), image.shape[-1] / finest.shape[-1])
+        joints, _ = self._decode(self.heatmaps(image, levels[-1]), image)
         score.update(joints, batch["joints"], batch["visible"], batch["size"])
         self.log(f"{stage}/loss", self._loss(levels, batch), batch_size=len(image), sync_dist=True)
         self.log(f"{stage}/{score.name}", score, batch_size=len(image), prog_bar=True)
         return joints
 
     def _loss(self, levels: Sequence[Tensor], batch: PoseBatch) -> Tensor:
-        return heatmap_loss(levels, batch["joints"], batch["visible"], batch["image"].shape[-1])
+        strides = [batch["image"].shape[-1] // level.shape[-1] for level in levels]
+        sigmas = SIGMAS[-len(levels) :]
+        return heatmap_loss(levels, batch["joints"], batch["visible"], strides=strides, sigmas=sigmas)
+
+    def _decode(self, heatmaps: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decoder(heatmaps, image.shape[-1] // heatmaps.shape[-1])
+
+    def _log_alphas(self) -> None:
+        """Every ``log_every_n_steps``, the factors of a network with kinematic updates."""
+        updates = getattr(self.network, "updates", None)
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
+        if isinstance(updates, KinematicUpdates) and every and self.trainer.global_step % every == 0:
+            self.log_dict({f"alpha/{name}": alpha for name, alpha in updates.alphas().items()})
 
     def predict_step(self, batch: PoseBatch, batch_idx: int) -> dict[str, Tensor]:
         """``joints`` (B, K, 2) in px of the photos, ``scores`` (B, K) and ``index`` (B,)."""
-        finest = self.heatmaps(batch["image"])
-        joints, scores = self.decoder(finest, batch["image"].shape[-1] / finest.shape[-1])
+        joints, scores = self._decode(self.heatmaps(batch["image"]), batch["image"])
         return {"joints": transform(joints, batch["to_image"]), "scores": scores, "index": batch["index"]}
 
     @torch.no_grad()
@@ -157,11 +175,10 @@ class PartBasedPoseEstimator(pl.LightningModule):
         modes = [(module, module.training) for module in self.modules()]
         try:
             self.eval()
-            finest = self.heatmaps(pixels)
+            joints, scores = self._decode(self.heatmaps(pixels), pixels)
         finally:
             for module, training in modes:
                 module.training = training
-        joints, scores = self.decoder(finest, self.input_size / finest.shape[-1])
         return transform(joints[0], to_photo), scores[0]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -38,7 +38,9 @@ def write_mnist(root: Path, train: int = 64, test: int = 32, seed: int = 0) -> P
 def write_photo(path: Path, width: int, height: int, dot: NDArray[np.float64]) -> None:
     """Writes a dark, noisy image with one bright dot, at 0-based (x, y) px."""
     y, x = np.mgrid[:height, :width]
-    grey = 215 * np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / 8) + np.random.default_rng(width).uniform(0, 20, x.shape)
+    grey = 215 * np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / 8) + np.random.default_rng(width).uniform(
+        0, 20, x.shape
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.repeat(grey[..., None], 3, 2).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 98])
 
@@ -84,7 +86,9 @@ def mpii_person(seed: int = 0, joints: int = 16) -> dict[str, Any]:
     order = generator.permutation(16)[:joints].tolist()
     points = [
         {"x": x, "y": y, "id": k, "is_visible": seen}
-        for k, (x, y), seen in zip(order, generator.uniform(20, 140, (joints, 2)), 8 * [1, "0", "1", np.empty((0, 0))], strict=False)
+        for k, (x, y), seen in zip(
+            order, generator.uniform(20, 140, (joints, 2)), 8 * [1, "0", "1", np.empty((0, 0))], strict=False
+        )
     ]
     centre = structs({"x": 90.0, "y": 75.0})
     rect = {"x1": 80.0, "y1": 30.0, "x2": 92.0, "y2": 46.0}

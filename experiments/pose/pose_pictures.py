@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from datamodules import PoseDataModule
@@ -31,8 +32,8 @@ class Case(NamedTuple):
 class PosePictures(pl.Callback):
     """After validations, draw the people found worst and best, and the heatmaps of the best.
 
-    The files ``step<8 digits>_worst.png``, ``_best.png`` and ``_heatmaps.png`` are written, and the same pictures sent to
-    every logger that takes images (W&B, TensorBoard). White rings mark where the joints are. Needs the data of
+    The files ``step<8 digits>_worst.png``, ``_best.png`` and ``_heatmaps.png`` are written, and the same pictures
+    sent to every logger that takes images (W&B, TensorBoard). White rings mark where the joints are. Needs the data of
     a :class:`PoseDataModule` and a :class:`PartBasedPoseEstimator`.
 
     Args:
@@ -128,7 +129,7 @@ def _skeleton(trainer: pl.Trainer) -> Skeleton:
 
 def _log(trainer: pl.Trainer, name: str, picture: Image) -> None:
     for logger in trainer.loggers:
-        if hasattr(logger, "log_image"):
+        if isinstance(logger, WandbLogger):
             logger.log_image(name, [picture], step=trainer.global_step)
-        elif hasattr(logger.experiment, "add_image"):
+        elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")

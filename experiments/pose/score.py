@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,11 +28,9 @@ def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(chosen: argparse.Namespace) -> None:
     """Write pred (N, K, 2), target (N, K, 2), visible (N, K) and size (N,), in px of the photos."""
     cli = trained(chosen.checkpoint, chosen.config)
-    batches = cli.trainer.predict(cli.model, cli.datamodule) or []
+    batches: list[Any] = cli.trainer.predict(cli.model, cli.datamodule) or []
     found = {name: torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in ("joints", "index")}
     people = cli.datamodule.people("test").take(found["index"])
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        chosen.output, pred=found["joints"], target=people.joints, visible=people.visible, size=people.sizes
-    )
+    np.savez(chosen.output, pred=found["joints"], target=people.joints, visible=people.visible, size=people.sizes)
     Console().print(f"{len(people)} people: {chosen.output}", soft_wrap=True)

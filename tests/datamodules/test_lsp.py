@@ -11,7 +11,9 @@ from datamodules import LSP_SKELETON, LSPDataModule
 from datamodules.lsp import observer_centric, read_lsp, read_lspet
 
 DATA_ROOT = os.environ.get("DATA_ROOT")
-real = pytest.mark.skipif(DATA_ROOT is None, reason="DATA_ROOT does not name the folder of lsp_dataset and lspet_dataset")
+real = pytest.mark.skipif(
+    DATA_ROOT is None, reason="DATA_ROOT does not name the folder of lsp_dataset and lspet_dataset"
+)
 
 
 @pytest.fixture

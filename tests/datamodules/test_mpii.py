@@ -78,7 +78,9 @@ def test_reasons_are_counted_in_one_warning(tmp_path):
     assert len(caught) == 1
 
 
-@pytest.mark.parametrize("change", [{"id": 16}, {"id": -1}, {"id": 3}, {"x": np.empty((0, 0))}, {"id": np.empty((0, 0))}])
+@pytest.mark.parametrize(
+    "change", [{"id": 16}, {"id": -1}, {"id": 3}, {"x": np.empty((0, 0))}, {"id": np.empty((0, 0))}]
+)
 def test_a_wrong_joint_is_named(tmp_path, change):
     person = mpii_person(5)
     array = person["annopoints"][0, 0]["point"][0]
@@ -125,7 +127,8 @@ def test_json_is_read_as_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "part"), [({"joints_vis": [0] * 16}, "joints"), ({"scale": -1}, "scale"), ({"center": [-1, -1]}, "position")]
+    ("change", "part"),
+    [({"joints_vis": [0] * 16}, "joints"), ({"scale": -1}, "scale"), ({"center": [-1, -1]}, "position")],
 )
 def test_json_records_that_lack_something(tmp_path, change, part):
     records = write_mpii_json(tmp_path, {"train": 2})["train"]
@@ -158,7 +161,12 @@ def test_bad_json_files_are_named(tmp_path):
     path = tmp_path / "train.json"
     with pytest.raises(FileNotFoundError, match=r"train.json is missing"):
         read_mpii_json(path)
-    for content, message in ("", "damaged or no JSON"), ("[{", "damaged or no JSON"), ("{}", "holds no list"), ("[3]", "record 0"):
+    for content, message in (
+        ("", "damaged or no JSON"),
+        ("[{", "damaged or no JSON"),
+        ("{}", "holds no list"),
+        ("[3]", "record 0"),
+    ):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
             read_mpii_json(path)
@@ -183,7 +191,9 @@ def test_mat_splits(tmp_path):
     write_mpii(tmp_path, {f"{n}.jpg": [mpii_person(n), mpii_person(n + 50)] for n in range(6)})
     assert len(MPIIDataModule(tmp_path).people("train")) == 12
     data = MPIIDataModule(tmp_path, val_size=2)
-    train, val = ({name.split(": ")[1].split(",")[0] for name in data.people(split).names} for split in ("train", "val"))
+    train, val = (
+        {name.split(": ")[1].split(",")[0] for name in data.people(split).names} for split in ("train", "val")
+    )
     assert len(val) == 2
     assert len(data.people("val")) == 4
     assert train | val == {f"{n}.jpg" for n in range(6)}

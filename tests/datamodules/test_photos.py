@@ -7,7 +7,9 @@ import torch
 
 from datamodules.photos import Photos, decode_photo, read_photo, to_input
 
-RGB = np.array([[[250, 10, 20], [10, 240, 30]], [[5, 15, 230], [200, 190, 180]], [[0, 0, 0], [255, 255, 255]]], np.uint8)
+RGB = np.array(
+    [[[250, 10, 20], [10, 240, 30]], [[5, 15, 230], [200, 190, 180]], [[0, 0, 0], [255, 255, 255]]], np.uint8
+)
 
 
 def encoded(pixels, suffix=".png"):

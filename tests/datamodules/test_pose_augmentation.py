@@ -97,8 +97,18 @@ def test_changes_of_pixels_are_independent_of_each_other():
 
 @pytest.mark.parametrize(
     "values",
-    [{"flip": 1.1}, {"rotation_p": -0.1}, {"half_body": 2}, {"colour": -1}, {"blur": 2}, {"dropout": float("nan")}]
-    + [{"rotation": 91}, {"rotation": -1}, {"scale": 1}, {"scale": -0.1}],
+    [
+        {"flip": 1.1},
+        {"rotation_p": -0.1},
+        {"half_body": 2},
+        {"colour": -1},
+        {"blur": 2},
+        {"dropout": float("nan")},
+        {"rotation": 91},
+        {"rotation": -1},
+        {"scale": 1},
+        {"scale": -0.1},
+    ],
     ids=str,
 )
 def test_out_of_range(values):

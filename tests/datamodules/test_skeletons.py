@@ -8,14 +8,18 @@ both = pytest.mark.parametrize("skeleton", [LSP_SKELETON, MPII_SKELETON], ids=["
 
 
 def test_orders_are_those_of_the_data_sets():
-    assert LSP_SKELETON.joints == tuple(
-        "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder "
-        "left_shoulder left_elbow left_wrist neck head_top".split()
+    # fmt: off
+    assert LSP_SKELETON.joints == (
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+        "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+        "neck", "head_top",
     )
-    assert MPII_SKELETON.joints == tuple(
-        "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax neck head_top "
-        "right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist".split()
+    assert MPII_SKELETON.joints == (
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+        "pelvis", "thorax", "neck", "head_top", "right_wrist", "right_elbow",
+        "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
     )
+    # fmt: on
 
 
 def test_trees_are_the_documented_ones():

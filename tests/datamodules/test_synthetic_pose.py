@@ -66,7 +66,9 @@ def test_wrists_and_ankles_are_drawn_at_their_joints():
 @pytest.mark.parametrize("facing", [True, False])
 def test_the_face_and_the_front_tell_left_from_right(facing):
     figure = FIGURES[0]
-    drawings = [draw_figure(type(figure)(figure.joints, f), 128, np.random.default_rng(0)) for f in (facing, not facing)]
+    drawings = [
+        draw_figure(type(figure)(figure.joints, f), 128, np.random.default_rng(0)) for f in (facing, not facing)
+    ]
     assert (np.abs(drawings[0].astype(int) - drawings[1]).sum(2) > 30).sum() > 60
 
 
