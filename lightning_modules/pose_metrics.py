@@ -143,8 +143,9 @@ class AUC(_JointScore):
     """
 
     def __init__(self, limit: float = 0.5, joints: Sequence[int] | None = None) -> None:
-        self.thresholds = auc_thresholds(limit).tolist()
-        super().__init__(joints, thresholds=len(self.thresholds))
+        thresholds: list[float] = auc_thresholds(limit).tolist()
+        super().__init__(joints, len(thresholds))
+        self.thresholds = thresholds
         self.name = f"auc@{limit:g}"
 
     def _count(self, errors: Tensor) -> Tensor:

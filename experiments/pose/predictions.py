@@ -73,9 +73,9 @@ def read_predictions(path: Path, protocol: PoseProtocol, ground_truth: Path | No
 
 def _read_npz(path: Path) -> Predictions:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {key: file[key] for key in KEYS if key in file}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"'{path}' cannot be read as .npz: {error}; write it with numpy.savez") from error
     shapes = {"pred": (None, None, 2), "target": (None, None, 2), "visible": (None, None), "size": (None,)}
     pred, target, visible, size = (_array(path, arrays, key, shapes[key]) for key in KEYS)
