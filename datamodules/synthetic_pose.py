@@ -8,6 +8,7 @@ import numpy as np
 
 from .drawn_figures import DrawnFigures
 from .people import People
+from .pose_augmentation import PoseAugmentation
 from .pose_crop import image_box
 from .pose_datamodule import PoseDataModule
 from .skeletons import LSP_SKELETON
@@ -25,8 +26,9 @@ class SyntheticPoseDataModule(PoseDataModule):
         train_size: number of training figures.
         val_size: number of validation figures; with 0 there is no validation.
         test_size: number of test figures.
-        loading: see `PoseDataModule`; figures are drawn at `input_size`, which is 128 here, and since they vary
-            by themselves, `augmentation` is None.
+        input_size: side of the drawn figures' images, px.
+        augmentation: figures vary by themselves, so none is the default.
+        loading: see `PoseDataModule`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -38,8 +40,17 @@ class SyntheticPoseDataModule(PoseDataModule):
         (torch.Size([2, 3, 64, 64]), torch.Size([2, 14, 2]))
     """
 
-    def __init__(self, *, train_size: int = 8192, val_size: int = 512, test_size: int = 512, **loading: Any) -> None:
-        super().__init__(**({"input_size": 128, "augmentation": None} | loading))
+    def __init__(
+        self,
+        *,
+        train_size: int = 8192,
+        val_size: int = 512,
+        test_size: int = 512,
+        input_size: int = 128,
+        augmentation: PoseAugmentation | None = None,
+        **loading: Any,
+    ) -> None:
+        super().__init__(input_size=input_size, augmentation=augmentation, **loading)
         least = {"train_size": 1, "val_size": 0, "test_size": 1}
         for name, value in zip(least, (train_size, val_size, test_size), strict=True):
             if value < least[name]:

@@ -29,5 +29,6 @@ def known_warnings() -> None:
         ".*but have no `val_dataloader`.*",
         ".*across ranks is zero.*",
         ".*LightningCLI's args parameter.*",
+        ".*is not supported by the model summary.*",
     ):
         warnings.filterwarnings("ignore", message=message)
