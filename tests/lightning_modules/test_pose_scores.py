@@ -100,12 +100,8 @@ def test_an_error_at_the_threshold_is_right_by_le_and_wrong_by_lt() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_errors_at_the_thresholds_of_the_curve_are_right(dtype: torch.dtype) -> None:
-<<<<<<< HEAD
-    """Hundredths, of which no multiple of the floating-point 0.01 may miss one."""
-=======
     """Hundredths as they are written, 0.35, not 35 times 0.01, which is another number."""
     assert auc_thresholds(0.5).tolist() == [i / 100 for i in range(51)]
->>>>>>> wip/metrics
     hundredths = torch.arange(51, dtype=dtype)[:, None]
     pred = torch.stack((hundredths, torch.zeros_like(hundredths)), dim=2)
     visible = torch.ones(51, 1, dtype=torch.bool)
