@@ -97,7 +97,7 @@ class DARK(Decoder):
     a maximum, or where the step is longer than the blur's sigma, the highest cell stands.
 
     Args:
-        kernel: side of the blur in cells, odd; its sigma is that of OpenCV, 2 for 11. That of the targets suits.
+        kernel: side of the blur in cells, odd. Its sigma, as in OpenCV, is 2 for 11; take one near that of the targets.
 
     Raises:
         ValueError: the kernel is even or below 3.

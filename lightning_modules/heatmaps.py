@@ -89,8 +89,8 @@ def _profile(distance: Tensor, sigma: float, reach: float) -> Tensor:
 def mirrored(heatmaps: Tensor, mirror: Sequence[int]) -> Tensor:
     """The heatmaps of the mirror image, columns reversed and left and right joints exchanged.
 
-    Twice is once too often: it gives the heatmaps back. For a flip test, average a network's heatmaps with the mirrored
-    ones of the mirrored image; cells are aligned to px, so that nothing has to be shifted.
+    Mirroring twice gives the heatmaps back. For a flip test, average a network's heatmaps with the mirrored ones of
+    the mirrored image. As cells are aligned to px, nothing has to be shifted.
 
     Args:
         heatmaps: (B, K, h, w).
@@ -131,8 +131,7 @@ def heatmap_loss(
         ValueError: as many levels, strides and sigmas are not given; shapes that do not fit.
 
     Reference:
-        Isack et al. 2020 supervise every level; the unit is ours. A mean over cells would weigh a level of twice the
-        resolution and the same sigma four times less.
+        Ours. With the usual mean over cells, a level of twice the resolution and the same sigma weighs a quarter.
     """
     if not len(levels) == len(strides) == len(sigmas) or not levels:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +25,8 @@ class Kinematics:
             backwards, ``together`` updates all joints at once from what they were before. Empty: no updates.
         order: all joints, each once; without it breadth-first from the root, of equals the lowest number first.
         tied: all passes share their weights. Normalization statistics and alphas stay their own.
-        alpha: where the factors of the updates start. At 0 the network starts as one without updates.
+        alpha: where the factors of the updates start. At 0 the network starts as one without updates, whose weights
+            have gradients of 0 until the factors move: pruning by gradients before training (SNIP, GraSP) takes 0.1.
 
     Raises:
         ValueError: a joint that does not exist; an edge that is listed twice or has only one end; an order that is not
@@ -107,23 +107,21 @@ class KinematicUpdates(nn.Module):
         hidden: channels between the two convolutions of an update.
 
     Reference:
-        Isack et al. 2020. That sets are updated one at a time, in a fixed order, from their neighbours is the paper's;
-        kernel sizes, residual form and the default order are ours.
+        Isack et al. 2020 and US patent 11,335,023 B2, claims 2 to 5: sets of features, updated one at a time in a fixed
+        order from those of their neighbours. Kernel sizes, the residual form, alpha and the default order are ours.
     """
 
     def __init__(self, kinematics: Kinematics, channels: int, hidden: int) -> None:
         super().__init__()
         self.kinematics = kinematics
-        groups = [
-            [[joint, *kinematics.neighbours(joint)] for joint in group]
-            for level in kinematics.levels()
-            for _, group in itertools.groupby(
-                sorted(level, key=lambda joint: len(kinematics.neighbours(joint))),
-                key=lambda joint: len(kinematics.neighbours(joint)),
-            )
-        ]
+        groups = []
+        for level in kinematics.levels():
+            reads = [[joint, *kinematics.neighbours(joint)] for joint in level]
+            groups += [
+                [read for read in reads if len(read) == count] for count in sorted({len(read) for read in reads})
+            ]
         self.passes = nn.ModuleList(
-            nn.ModuleList(JointUpdates(reads, channels, hidden) for reads in groups) for _ in kinematics.passes
+            nn.ModuleList(JointUpdates(group, channels, hidden) for group in groups) for _ in kinematics.passes
         )
         if kinematics.tied:
             for other in self.passes[1:]:

@@ -37,9 +37,9 @@ class RePose(nn.Module):
         ValueError: a size below 1; another ``coarse_stride``; on a call, an image of another shape.
 
     Reference:
-        Isack et al. 2020. The stages are the paper's: features, downsampled several times, split into a set for each
-        joint, updated along the skeleton, upsampled several times. Widths, depths and blocks are ours, for about 4M
-        parameters.
+        Isack et al. 2020 and US patent 11,335,023 B2, which covers the method. The stages are theirs: features,
+        downsampled several times, split into a set for each joint, updated along the skeleton, upsampled several
+        times. Widths, depths and blocks are ours, for about 4M parameters.
 
     Example:
         >>> chain = Kinematics(3, edges=[(0, 1), (1, 2)], root=1)

@@ -55,6 +55,21 @@ def test_dark_resolves_what_an_oblique_gaussian_needs_all_derivatives_for() -> N
     torch.testing.assert_close(DARK()(heatmaps, 1)[0], torch.tensor([[[19.3, 20.4]]]), rtol=0, atol=0.01)
 
 
+def test_dark_takes_no_step_to_a_saddle() -> None:
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    heatmaps = sum(0.9 * torch.exp(-((x - centre) ** 2 + (y - 20) ** 2) / 18) for centre in (14, 24))
+    heatmaps[20, 18] = 1.0  # a spike in the valley between, whose middle is 19
+    assert DARK()(heatmaps[None, None], 1)[0].tolist() == [[[18.0, 20.0]]]
+
+
+def test_dark_floors_what_has_no_logarithm() -> None:
+    heatmaps = torch.zeros(1, 1, 9, 9)
+    heatmaps[0, 0, 4, 4:6] = torch.tensor([1.0, 0.5])
+    x, y = DARK(3)(heatmaps, 1)[0].flatten().tolist()
+    assert 4 < x < 4.5
+    assert y == pytest.approx(4)
+
+
 @given(st.floats(2, 4 * W - 8), st.floats(2, 4 * H - 8))
 def test_legacy_round_trip_within_half_a_cell_and_a_quarter(x: float, y: float) -> None:
     heatmaps, _ = encode_legacy(torch.tensor([[[x, y]]]), YES, (H, W))
