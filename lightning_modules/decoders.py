@@ -38,7 +38,9 @@ class Decoder(ABC):
             )
         width = heatmaps.shape[3]
         score, index = heatmaps.flatten(2).max(2)
-        return self.to_px(self.refine(heatmaps, torch.stack([index % width, index // width], dim=2)), stride), score
+        with torch.autocast(heatmaps.device.type, enabled=False):  # a joint rounded to bfloat16 is off by a pixel
+            cells = self.refine(heatmaps, torch.stack([index % width, index // width], dim=2))
+        return self.to_px(cells, stride), score
 
     @abstractmethod
     def refine(self, heatmaps: Tensor, peak: Tensor) -> Tensor:

@@ -71,20 +71,16 @@ def crop(photo: Tensor, box: Box | None, size: int) -> tuple[Tensor, Tensor]:
         pixels = F.avg_pool2d(pixels, factor, ceil_mode=True)
     height, width = pixels.shape[2:]
     near_x, near_y, near_side = (x - (factor - 1) / 2) / factor, (y - (factor - 1) / 2) / factor, side / factor
-    theta = photo.new_tensor(
-        [
-            [near_side / width, 0, (2 * near_x + 1) / width - 1],
-            [0, near_side / height, (2 * near_y + 1) / height - 1],
-        ],
-        dtype=torch.float32,
-    )
-    grid = F.affine_grid(theta[None], [1, 3, size, size], align_corners=False)
+    steps = (torch.arange(size, device=photo.device) - (size - 1) / 2) * (near_side / size)
+    columns, rows = ((2 * (steps + c) + 1) / n - 1 for c, n in ((near_x, width), (near_y, height)))
+    grid = torch.stack([columns.expand(size, size), rows[:, None].expand(size, size)], dim=2)[None]
     image = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     scale, middle = side / size, (size - 1) / 2
-    to_photo = theta.new_tensor([[scale, 0, x - scale * middle], [0, scale, y - scale * middle]])
+    to_photo = pixels.new_tensor([[scale, 0, x - scale * middle], [0, scale, y - scale * middle]])
     return 2 * image - 1, to_photo
 
 
 def transform(points: Tensor, matrix: Tensor) -> Tensor:
     """Map points (..., K, 2) by an affine map (..., 2, 3)."""
-    return points @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]
+    # not a matrix product, which autocast would round to a pixel
+    return (points[..., None, :] * matrix[..., None, :, :2]).sum(-1) + matrix[..., None, :, 2]

@@ -163,3 +163,14 @@ def test_impossible_kernels(arguments: dict[str, int]) -> None:
 def test_impossible_windows(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="both are positive"):
         SoftArgmax(**arguments)
+
+
+@pytest.mark.parametrize("decoder", [Argmax(), QuarterOffset(), DARK(), SoftArgmax()], ids=repr)
+def test_mixed_precision_does_not_reach_the_joints(decoder: Decoder) -> None:
+    joints = torch.tensor([[[101.3, 57.9], [40.2, 88.8]]])
+    heatmaps, _ = encode(joints, torch.ones(1, 2, dtype=torch.bool), (40, 40))
+    expected, _ = decoder(heatmaps)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, scores = decoder(heatmaps)
+    assert found.dtype == scores.dtype == torch.float32
+    assert torch.equal(found, expected)

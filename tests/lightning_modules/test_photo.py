@@ -92,3 +92,15 @@ def test_transform_is_the_affine_map() -> None:
     matrix = torch.tensor([[[2.0, 1.0, 5.0], [0.0, 3.0, -1.0]]])
     points = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
     assert np.allclose(transform(points, matrix), [[[9, 5], [5, -1]]])
+
+
+def test_mixed_precision_does_not_reach_the_geometry() -> None:
+    photo = torch.randint(0, 256, (90, 70, 3), generator=torch.Generator().manual_seed(0)).byte()
+    points = torch.tensor([[101.3, 57.9], [640.2, 88.8]])
+    image, to_photo = crop(photo, None, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        same, to_same = crop(photo, None, 32)
+        assert torch.equal(transform(points, to_same), transform(points.clone(), to_photo))
+        assert transform(points, to_same).dtype == torch.float32
+    assert torch.equal(image, same)
+    assert torch.equal(to_photo, to_same)
