@@ -2,11 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test check bench results
+.PHONY: quickstart quickstart-pose test check bench results
 
 # three short LeNet-5 runs on MNIST: about two minutes on two cores
 quickstart: .venv/.installed
 	$(BIN)/python -m experiments.quickstart
+
+# a small pose network on drawn figures: some five minutes on two cores
+quickstart-pose: .venv/.installed
+	$(BIN)/python -m experiments.quickstart_pose
 
 test: .venv/.installed
 	$(BIN)/python -m pytest -n auto --dist loadgroup

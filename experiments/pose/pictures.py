@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from datamodules.skeletons import Skeleton
 
@@ -18,6 +19,11 @@ Array = NDArray[np.floating]
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB; the person's own left and right
 EXACT = (255, 255, 255)
+
+
+def pixels(image: Tensor) -> Image:
+    """RGB (H, W, 3) of what a network is fed."""
+    return ((image.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def draw_pose(image: Image, joints: Array, skeleton: Skeleton, shown: NDArray[np.bool_] | None = None) -> Image:

@@ -16,7 +16,7 @@ from datamodules.skeletons import Skeleton
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose_estimator import PoseBatch
 
-from .pictures import Image, draw_pose, heatmap_sheet, mark_joints, save, sheet
+from .pictures import Image, draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
 
 
 class Case(NamedTuple):
@@ -107,11 +107,6 @@ class PosePictures(pl.Callback):
     def _heatmaps(self, module: pl.LightningModule, case: Case, skeleton: Skeleton) -> Image:
         levels = module(case.image[None].to(module.device))
         return heatmap_sheet(pixels(case.image), [level[0].float().cpu().numpy() for level in levels], skeleton)
-
-
-def pixels(image: Tensor) -> Image:
-    """RGB (H, W, 3) of what a network is fed."""
-    return ((image.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _drawn(case: Case, skeleton: Skeleton) -> Image:

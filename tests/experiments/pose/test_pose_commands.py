@@ -1,0 +1,94 @@
+"""From a fit to a picture of a photo and to the scores of a test set, as a user does it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fakes import write_lsp
+
+from experiments.cli import main as experiments
+from experiments.pose.__main__ import main
+
+ROOT = Path(__file__).parents[3]
+CONFIG = ROOT / "experiments/configs/lsp/repose_small.yaml"
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a run of two steps."""
+    folder = tmp_path_factory.mktemp("run")
+    write_lsp(folder / "data")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        experiments(
+            [
+                "fit",
+                f"--config={CONFIG}",
+                "--trainer.max_steps=2",
+                "--trainer.precision=32-true",
+                "--data.init_args.extended=false",
+                "--data.init_args.val_size=2",
+                "--data.init_args.batch_size=2",
+                "--data.init_args.input_size=64",
+                "--data.init_args.num_workers=0",
+                "--model.init_args.input_size=64",
+                "--model.init_args.scheduler.total_steps=4",
+                f"--data.init_args.root={folder / 'data'}",
+            ]
+        )
+    [checkpoint] = folder.glob("runs/*/version_0/checkpoints/last.ckpt")
+    return checkpoint
+
+
+def photo(folder: Path) -> Path:
+    path = folder / "someone.jpg"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8))
+    return path
+
+
+def test_predict_writes_a_picture_and_numbers(fitted: Path, tmp_path: Path) -> None:
+    main(["predict", str(photo(tmp_path)), "--checkpoint", str(fitted), "--output", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "someone_pose.json").read_text())
+    assert (found["width"], found["height"]) == (60, 90)
+    assert list(found["joints"])[-2:] == ["neck", "head_top"]
+    assert len(found["joints"]) == 14
+    assert all(0 <= joint["y"] <= 90 for joint in found["joints"].values())
+    assert cv2.imread(str(tmp_path / "out" / "someone_pose.png")).shape == (90, 60, 3)
+
+
+def test_predict_looks_where_the_box_is(fitted: Path, tmp_path: Path) -> None:
+    arguments = ["predict", str(photo(tmp_path)), "--checkpoint", str(fitted), "--output", str(tmp_path)]
+    main([*arguments, "--box", "10", "10", "30", "30"])
+    found = json.loads((tmp_path / "someone_pose.json").read_text())["joints"].values()
+    assert all(7 <= joint["x"] <= 33 and 7 <= joint["y"] <= 33 for joint in found)
+
+
+def test_scores_are_those_of_the_test_set(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["score", "--checkpoint", str(fitted), "--output", str(tmp_path / "preds.npz")])
+    capsys.readouterr()
+    main(["evaluate", str(tmp_path / "preds.npz"), "--protocol", "lsp", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["people"] == 6
+    tested = experiments(
+        ["test", f"--config={fitted.parents[1] / 'config.yaml'}", f"--ckpt_path={fitted}", "--trainer.logger=false"]
+    )
+    score = tested.trainer.callback_metrics["test/pck@0.2"]
+    assert printed["scores"]["pck@0.2"]["percent"] == pytest.approx(100 * float(score), abs=0.01)
+
+
+def test_what_is_missing_is_named(fitted: Path, tmp_path: Path) -> None:
+    image = str(photo(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.ckpt"):
+        main(["predict", image, "--checkpoint", "nowhere.ckpt"])
+    alone = tmp_path / "alone.ckpt"
+    alone.write_bytes(fitted.read_bytes())
+    with pytest.raises(FileNotFoundError, match="no config.yaml near .*--config"):
+        main(["predict", image, "--checkpoint", str(alone)])
+    with pytest.raises(ValueError, match="does not fit the model of"):
+        main(["predict", image, "--checkpoint", str(fitted), "--config", str(CONFIG.with_name("repose_base.yaml"))])
+    with pytest.raises(FileNotFoundError, match="none.jpg"):
+        main(["predict", str(tmp_path / "none.jpg"), "--checkpoint", str(fitted)])
