@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from . import evaluate, predict, score
+from . import costs, evaluate, predict, score
 
 # each has add_command, which adds its parser and says what to run
-COMMANDS = (evaluate, predict, score)
+COMMANDS = (evaluate, predict, score, costs)
 
 
 def main(args: Sequence[str] | None = None) -> None:

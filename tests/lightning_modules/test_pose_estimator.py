@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fits import trainer
+from pose_fits import estimator, figures
 from torch import Tensor, nn
 
 from callbacks import RigL
 from callbacks.sparsity import UpdateWindow
-from datamodules import LSP_SKELETON, SyntheticPoseDataModule
+from datamodules import LSP_SKELETON
 from lightning_modules import Argmax, PartBasedPoseEstimator, PCKh
 from lightning_modules.heatmaps import encode
-from lightning_modules.networks import Kinematics, RePose, SimpleBaseline
+from lightning_modules.networks import SimpleBaseline
 from lightning_modules.photo import transform
-
-TINY = {"width": 8, "channels": 4, "hidden": 4, "stem": 8}
-
-
-def network(alpha: float = 0.1) -> RePose:
-    torch.manual_seed(0)
-    kinematics = Kinematics(14, LSP_SKELETON.edges, LSP_SKELETON.root, alpha=alpha)
-    return RePose(kinematics, **TINY)
-
-
-def estimator(**arguments: Any) -> PartBasedPoseEstimator:
-    settings = {"mirror": LSP_SKELETON.mirror, "input_size": 32, **arguments}
-    return PartBasedPoseEstimator(settings.pop("network", None) or network(), **settings)
-
-
-def figures(**arguments: Any) -> SyntheticPoseDataModule:
-    sizes = {"train_size": 12, "val_size": 4, "test_size": 4, "input_size": 32, "batch_size": 4}
-    return SyntheticPoseDataModule(**sizes | arguments)
 
 
 class Perfect(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fits import TinyModule, loader, trainer
-from test_pose_estimator import estimator, figures
+from pose_fits import estimator, figures
 
 from datamodules import LSP_SKELETON
 from experiments.pose import PosePictures
