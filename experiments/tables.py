@@ -8,12 +8,12 @@ from pathlib import Path
 
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
+from .pose.costs import cost_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
 LENET5 = ROOT / "experiments" / "results" / "lenet5"
 README = ROOT / "README.md"
-START, END = "<!-- results -->", "<!-- /results -->"
 
 
 def mnist_table() -> str:
@@ -38,16 +38,18 @@ def mnist_table() -> str:
     return "\n".join([*lines, "", note])
 
 
-def readme_with(table: str) -> str:
-    """README.md with ``table`` between the markers."""
+def readme() -> str:
+    """README.md with its tables between their markers."""
     text = README.read_text()
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    return f"{before}{START}\n## Results\n\n{table}\n{END}{after}"
+    for name, content in (("results", f"## Results\n\n{mnist_table()}"), ("costs", cost_table())):
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{content}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 def main() -> None:
-    README.write_text(readme_with(mnist_table()))
+    README.write_text(readme())
     if (LENET5 / "runs.csv").exists():
         draw_figures(LENET5)
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))

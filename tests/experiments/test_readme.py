@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import tables
-from experiments.tables import mnist_table, readme_with
+from experiments.tables import readme
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_there_is_code() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
@@ -47,8 +47,8 @@ def test_commands_name_what_exists() -> None:
         assert (ROOT / words[words.index("--config") + 1]).is_file()
 
 
-def test_the_table_is_generated_from_the_committed_rows() -> None:
-    assert readme_with(mnist_table()) == README, "run `make results`"
+def test_tables_are_generated_from_committed_rows_and_from_the_networks() -> None:
+    assert readme() == README, "run `make results`"
 
 
 def test_results_are_written_before_a_study_has_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
