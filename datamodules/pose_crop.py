@@ -83,7 +83,7 @@ def to_crop(box: ArrayLike, size: int, *, angle: float = 0.0, mirrored: bool = F
     middle, way = (size - 1) / 2, -1 if mirrored else 1
     return np.array(
         [
-            [way * cos, -way * sin, middle - way * (cos * x - sin * y)],
+            [way * cos, 0.0 - way * sin, middle - way * (cos * x - sin * y)],
             [sin, cos, middle - (sin * x + cos * y)],
         ]
     )

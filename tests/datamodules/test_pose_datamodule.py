@@ -110,7 +110,7 @@ class SaveOnError(pl.Callback):
         trainer.save_checkpoint(self.path)
 
 
-@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`", "ignore:You passed in a `val_dataloader`")
 def test_a_resumed_fit_sees_the_same_crops(tmp_path):
     def trainer(*callbacks):
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
