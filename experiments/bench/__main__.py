@@ -1,5 +1,15 @@
-"""python -m experiments.bench."""
+"""python -m experiments.bench [callbacks] [poses]: all of them, or those named."""
 
-from .overhead import main
+from __future__ import annotations
 
-main()
+import argparse
+
+from . import overhead, poses
+
+BENCHES = {"callbacks": overhead.main, "poses": poses.main}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help="default: all")
+    for name in parser.parse_args().names or BENCHES:
+        BENCHES[name]()

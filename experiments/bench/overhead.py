@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,9 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from callbacks import GradientFlowMonitor, RigL, SparseTraining
 from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
-from lightning_modules.networks import LeNet5
-
-from .networks import resnet18_like
+from lightning_modules.networks import LeNet5, ResNet18
 
 SPARSITY = 0.9
 
@@ -43,7 +42,14 @@ class Case:
 
 CASES = [
     Case("LeNet-5, batch 128", LeNet5, (1, 28, 28), 128, periods=20, turn=5),
-    Case("ResNet-18-like (11.2M weights), batch 32", resnet18_like, (3, 32, 32), 32, periods=2, turn=1),
+    Case(
+        "ResNet-18 (11.2M weights), 32x32 px, batch 32",
+        partial(ResNet18, 10, cifar_stem=True),
+        (3, 32, 32),
+        32,
+        periods=2,
+        turn=1,
+    ),
 ]
 PERIOD = 100  # steps from one mask update to the next
 WARM_UP = 10  # steps of the first epoch, which is not timed; with 4 all mask updates would fall into turns without
