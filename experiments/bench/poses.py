@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,11 @@ def inference(console: Console) -> None:
     for column in ("network", "ms, batch 1", "compiled", "images/s, batch 32", "compiled"):
         table.add_column(column, justify="left" if column == "network" else "right")
     compiled: dict[str, Any] = {name: torch.compile(network) for name, network in networks.items()}
-    found = []
-    for batch in (1, 32):
-        x, rounds = image(batch), ROUNDS if batch == 1 else 3
-        for runners in (networks, compiled):
-            found.append(in_turns({name: lambda run=run: run(x) for name, run in runners.items()}, rounds))
+    found = [
+        in_turns({name: partial(run, image(batch)) for name, run in runners.items()}, rounds)
+        for batch, rounds in ((1, ROUNDS), (32, 3))
+        for runners in (networks, compiled)
+    ]
     for name in networks:
         one, one_compiled, many, many_compiled = (seconds[name] for seconds in found)
         table.add_row(
@@ -91,7 +92,7 @@ def training(console: Console, batch: int = 4) -> float:
         name: network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
         for name, network in networks.items()
     }
-    seconds = in_turns({name: lambda network=network: step(network) for name, network in ready.items()})
+    seconds = in_turns({name: partial(step, network) for name, network in ready.items()})
     table = Table(title=f"training step of base, batch {batch}, bfloat16")
     for column in ("updates", "ms", "share of the step"):
         table.add_column(column, justify="left" if column == "updates" else "right")

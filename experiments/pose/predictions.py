@@ -38,6 +38,12 @@ class Predictions:
     size: Tensor
 
 
+def write_predictions(found: Predictions, path: Path) -> None:
+    """Write an .npz that :func:`read_predictions` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **{key: getattr(found, key).numpy() for key in KEYS})
+
+
 def read_predictions(path: Path, protocol: PoseProtocol, ground_truth: Path | None = None) -> Predictions:
     """Read an .npz with pred, target, visible and size, or a .mat file and its ground truth.
 

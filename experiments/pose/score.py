@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from rich.console import Console
 
-from .trained import trained
+from .predictions import write_predictions
+from .trained import predict_test, trained
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -27,10 +26,6 @@ def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Write pred (N, K, 2), target (N, K, 2), visible (N, K) and size (N,), in px of the photos."""
-    cli = trained(chosen.checkpoint, chosen.config)
-    batches: list[Any] = cli.trainer.predict(cli.model, cli.datamodule) or []
-    found = {name: torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in ("joints", "index")}
-    people = cli.datamodule.people("test").take(found["index"])
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(chosen.output, pred=found["joints"], target=people.joints, visible=people.visible, size=people.sizes)
-    Console().print(f"{len(people)} people: {chosen.output}", soft_wrap=True)
+    found = predict_test(trained(chosen.checkpoint, chosen.config))
+    write_predictions(found, chosen.output)
+    Console().print(f"{len(found.pred)} people: {chosen.output}", soft_wrap=True)

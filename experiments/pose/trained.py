@@ -11,6 +11,7 @@ from pytorch_lightning.cli import LightningCLI
 
 # the classes of .cli are found in YAML by their short names
 from ..cli import lightning_modules
+from .predictions import Predictions
 
 DATA_SIDE = "data"
 
@@ -51,6 +52,17 @@ def trained(checkpoint: Path, config: Path | None = None, **data: Any) -> Lightn
         raise ValueError(f"{str(checkpoint)!r} does not fit the model of {str(config)!r}: {error}") from error
     cli.model.eval()
     return cli
+
+
+def predict_test(cli: LightningCLI) -> Predictions:
+    """The test people's joints, found and true, in px of the photos."""
+    cli.model.eval()
+    batches: list[Any] = cli.trainer.predict(cli.model, cli.datamodule, ckpt_path=None) or []
+    index = torch.cat([batch["index"] for batch in batches]).cpu()
+    people = cli.datamodule.people("test").take(index.numpy())
+    pred = torch.cat([batch["joints"] for batch in batches]).double().cpu()
+    target, visible, size = map(torch.from_numpy, (people.joints, people.visible, people.sizes))
+    return Predictions(pred, target, visible, size)
 
 
 def _config_beside(checkpoint: Path) -> Path:

@@ -12,6 +12,7 @@ from fakes import write_lsp
 
 from experiments.cli import main as experiments
 from experiments.pose.__main__ import main
+from experiments.provenance import read_rows
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "experiments/configs/lsp/repose_small.yaml"
@@ -92,3 +93,34 @@ def test_what_is_missing_is_named(fitted: Path, tmp_path: Path) -> None:
         main(["predict", image, "--checkpoint", str(fitted), "--config", str(CONFIG.with_name("repose_base.yaml"))])
     with pytest.raises(FileNotFoundError, match="none.jpg"):
         main(["predict", str(tmp_path / "none.jpg"), "--checkpoint", str(fitted)])
+
+
+def test_reproduce_keeps_a_row_and_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_lsp(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    small = ["data.init_args.extended=false", "data.init_args.val_size=2", "data.init_args.batch_size=2"]
+    small += ["data.init_args.input_size=64", "model.init_args.input_size=64", "data.init_args.num_workers=0"]
+    small += [f"data.init_args.root={tmp_path / 'data'}", "trainer.precision=32-true", "trainer.logger=false"]
+    command = [
+        "reproduce",
+        str(CONFIG.with_name("repose_small_rigl_80.yaml")),
+        "--results",
+        "rows.csv",
+        "--set",
+        *small,
+    ]
+    with pytest.raises(ValueError, match="max_steps"):  # refused by the Trainer, after nothing
+        main([*command, "trainer.max_steps=-2"])
+    main([*command, "trainer.max_steps=4"])
+    [row] = read_rows(tmp_path / "rows.csv")
+    assert (row["config"], row["data"], row["seed"], row["steps"]) == ("repose_small_rigl_80", "LSP", "0", "4")
+    assert (row["train_people"], row["test_people"], row["sparsity"]) == ("4", "6", "0.800")
+    assert float(row["low"]) <= float(row["score"]) <= float(row["high"])
+    assert 0.2 < float(row["active_gmac"]) / float(row["gmac"]) < 0.7, "ERK keeps more of the costly layers"
+    assert (tmp_path / "runs/pose/lsp/repose_small_rigl_80/0/preds.npz").is_file()
+    capsys.readouterr()
+    main([*command, "trainer.max_steps=4"])
+    assert "already in rows.csv" in capsys.readouterr().out
+    assert len(read_rows(tmp_path / "rows.csv")) == 1

@@ -1,0 +1,168 @@
+"""Train pose configurations over seeds and keep their scores; killed, the same command goes on."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningCLI
+
+from callbacks import SparseTraining
+from callbacks.observer import callbacks_of
+from callbacks.sparsity import Masks, multiply_adds
+from lightning_modules import PartBasedPoseEstimator
+from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
+
+from ..provenance import append_row, provenance, read_rows
+from ..tracking import finish_wandb, set_wandb_mode
+from .evaluate import evaluate
+from .predictions import write_predictions
+from .trained import predict_test
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+PROTOCOLS: dict[str, PoseProtocol] = {"LSP": LSP, "MPII": MPII, "SyntheticPose": LSP}
+COLUMNS = [
+    *(
+        "config",
+        "data",
+        "seed",
+        "steps",
+        "train_people",
+        "test_people",
+        "parameters",
+        "gmac",
+        "sparsity",
+        "active_gmac",
+    ),
+    *("score", "low", "high", "score_no_flip", "mirrored_share", "either_side", "auc", "minutes"),
+    *("commit", "versions", "machine"),
+]
+
+
+class Minutes(pl.Callback):
+    """Counts the minutes of a fit, also over interruptions."""
+
+    def __init__(self) -> None:
+        self.before, self.begun = 0.0, time.perf_counter()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.begun = time.perf_counter()
+
+    @property
+    def all(self) -> float:
+        """So far."""
+        return self.before + (time.perf_counter() - self.begun) / 60
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"minutes": self.all}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = state_dict["minutes"]
+
+
+def reproduce(config: Path, seed: int, folder: Path, more: list[str]) -> dict[str, object]:
+    """Fit, or go on with the fit that ``folder`` holds, and score the test people; returns the row.
+
+    Args:
+        config: YAML file.
+        seed: of network, data order and masks.
+        folder: keeps ``last.ckpt``, every 500 steps, and ``preds.npz`` in the end.
+        more: arguments of the command line besides the file's.
+    """
+    source, minutes = provenance(), Minutes()
+    saved = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, every_n_train_steps=500, monitor=None)
+    seeds = [f"--seed_everything={seed}", f"--data.init_args.seed={seed}"]
+    if "\n    - class_path: callbacks." in config.read_text():
+        seeds.append(f"--trainer.callbacks.seed={seed}")
+    cli = LightningCLI(
+        PartBasedPoseEstimator,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        trainer_defaults={"callbacks": [saved, minutes]},
+        args=["--config", str(config), *seeds, *more],
+        run=False,
+    )
+    last = folder / "last.ckpt"
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
+    trained = minutes.all
+    protocol = PROTOCOLS[type(cli.datamodule).__name__.removesuffix("DataModule")]
+    scores = {}
+    for flip in (False, True):
+        cli.model.flip_test = flip
+        found = predict_test(cli)
+        scores[flip] = evaluate(found, protocol)
+    write_predictions(found, folder / "preds.npz")
+    by_key = scores[True].scores
+    main, mirrored, either, auc = (
+        next(score for key, score in by_key.items() if key.startswith(start))
+        for start in (protocol.measure, "mirrored_share", "either_side", "auc")
+    )
+    return {
+        "config": config.stem,
+        "data": protocol.name if protocol.name in type(cli.datamodule).__name__ else "drawn figures",
+        "seed": seed,
+        "steps": cli.trainer.global_step,
+        "train_people": len(cli.datamodule.people("train")),
+        "test_people": scores[True].people,
+        **costs_of(cli),
+        "score": f"{main.percent:.2f}",
+        "low": f"{scores[True].interval_95[0]:.1f}",
+        "high": f"{scores[True].interval_95[1]:.1f}",
+        "score_no_flip": f"{next(iter(scores[False].scores.values())).percent:.2f}",
+        "mirrored_share": "" if mirrored.percent is None else f"{mirrored.percent:.1f}",
+        "either_side": f"{either.percent:.2f}",
+        "auc": f"{auc.percent:.2f}",
+        "minutes": f"{trained:.1f}",
+        **source,
+    }
+
+
+def costs_of(cli: LightningCLI) -> dict[str, object]:
+    """Parameters and multiply-adds of the network, all and the active ones."""
+    network, size = cli.model.network, cli.model.input_size
+    counts = multiply_adds(network, torch.zeros(1, 3, size, size, device=cli.model.device))
+    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, SparseTraining)), Masks({}))
+    density = {name.removeprefix("network."): float(mask.float().mean()) for name, mask in masks.items()}
+    active = sum(count * density.get(name, 1.0) for name, count in counts.items())
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "gmac": f"{sum(counts.values()) / 1e9:.3f}",
+        "sparsity": f"{masks.sparsity if masks else 0:.3f}",
+        "active_gmac": f"{active / 1e9:.3f}",
+    }
+
+
+def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``reproduce``."""
+    parser = commands.add_parser("reproduce", help=__doc__, description=__doc__)
+    parser.add_argument("configs", nargs="+", type=Path, help="YAML files of one data set")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run of each file for each seed")
+    parser.add_argument("--results", type=Path, required=True, help="CSV file, such as experiments/results/lsp.csv")
+    parser.add_argument("--folder", type=Path, default=Path("runs/pose"), help="what the runs leave")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other arguments, without the dashes")
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Train what has no row yet."""
+    set_wandb_mode()
+    for seed in chosen.seeds:
+        for config in chosen.configs:
+            finished = {(row["config"], int(row["seed"])) for row in read_rows(chosen.results)}
+            if (config.stem, seed) in finished:
+                print(f"{config.stem}, seed {seed}: already in {chosen.results}")
+                continue
+            folder = chosen.folder / config.parent.name / config.stem / str(seed)
+            try:
+                row = reproduce(config, seed, folder, [f"--{argument}" for argument in chosen.set])
+            finally:
+                finish_wandb()
+            append_row(chosen.results, row, COLUMNS)
