@@ -84,7 +84,7 @@ def test_scores_are_those_of_the_test_set(
         ["test", f"--config={fitted.parents[1] / 'config.yaml'}", f"--ckpt_path={fitted}", "--trainer.logger=false"]
     )
     score = tested.trainer.callback_metrics["test/pck@0.2"]
-    assert printed["scores"]["pck@0.2"]["percent"] == pytest.approx(100 * float(score), abs=0.01)
+    assert printed["scores"]["pck@0.2_weighted_le"]["percent"] == pytest.approx(100 * float(score), abs=0.01)
 
 
 def test_what_is_missing_is_named(fitted: Path, tmp_path: Path) -> None:
