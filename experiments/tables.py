@@ -9,10 +9,12 @@ from pathlib import Path
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
+from .pose.page import draw_cost, pose_page
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
 LENET5 = ROOT / "experiments" / "results" / "lenet5"
+LSP = ROOT / "experiments" / "results" / "lsp.csv"
 README = ROOT / "README.md"
 
 
@@ -53,6 +55,9 @@ def main() -> None:
     if (LENET5 / "runs.csv").exists():
         draw_figures(LENET5)
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
+    if LSP.exists():
+        draw_cost(LSP)
+        LSP.with_suffix(".md").write_text(pose_page(LSP))
 
 
 if __name__ == "__main__":
