@@ -3,7 +3,7 @@
 from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .curvature import hessian, hessian_vector_product, lanczos_extremes
 from .distributions import ER, ERK, Distribution, Uniform
-from .flops import multiply_adds
+from .flops import Flops, multiply_adds
 from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
 from .masks import Masks
@@ -37,6 +37,7 @@ __all__ = [
     "Dense",
     "Distribution",
     "Exact",
+    "Flops",
     "GraSP",
     "Gradient",
     "GradientFlow",
