@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,22 +88,25 @@ class PoseAugmentation:
         if not self.colour + self.blur + self.dropout:
             return crop
         # Not set_random_seed: it seeds all transforms alike, so that they would act on the same crops.
-        self._pixels.set_random_state(generator, random.Random(int(generator.integers(2**63))))
-        return np.asarray(self._pixels(image=crop)["image"], np.uint8)
+        pixels = _pixels(self.colour, self.blur, self.dropout)
+        pixels.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+        return np.asarray(pixels(image=crop)["image"], np.uint8)
 
-    @cached_property
-    def _pixels(self) -> albumentations.Compose:
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network
-        import albumentations as A  # takes seconds, which other data sets need not wait
 
-        return A.Compose(
-            [
-                A.RandomBrightnessContrast(p=self.colour),
-                A.RGBShift(p=self.colour),
-                A.Blur((3, 5), p=self.blur),
-                A.CoarseDropout((1, 4), (0.05, 0.2), (0.05, 0.2), p=self.dropout),
-            ]
-        )
+@cache
+def _pixels(colour: float, blur: float, dropout: float) -> albumentations.Compose:
+    """Not an attribute: the command line takes those of a PoseAugmentation for its arguments."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network
+    import albumentations as A  # takes seconds, which other data sets need not wait
+
+    return A.Compose(
+        [
+            A.RandomBrightnessContrast(p=colour),
+            A.RGBShift(p=colour),
+            A.Blur((3, 5), p=blur),
+            A.CoarseDropout((1, 4), (0.05, 0.2), (0.05, 0.2), p=dropout),
+        ]
+    )
 
 
 def _half(box: Floats, joints: Floats, visible: Bools, skeleton: Skeleton, *, upper: bool) -> Floats:

@@ -109,6 +109,7 @@ def resumed_equals_uninterrupted(root: Path, path: Path, method: Method, optimiz
     assert "train/loss" in logged[STEPS - 1]
 
 
+@pytest.mark.filterwarnings("ignore:the run ended at step")  # the stopped part of a pruning run is denser, and says so
 @pytest.mark.parametrize("method", METHODS, ids=str)
 @pytest.mark.parametrize("stop", [6, 10, 12])  # mid-epoch between updates, two steps on, at an update and epoch end
 def test_stop_and_resume(mnist: Path, tmp_path: Path, method: Method, stop: int) -> None:
@@ -120,6 +121,7 @@ def test_stop_and_resume_with_other_optimizers(mnist: Path, tmp_path: Path, opti
     resumed_equals_uninterrupted(mnist, tmp_path, MOVING[0], optimizer, 10)
 
 
+@pytest.mark.filterwarnings("ignore:the run ended at step")
 @pytest.mark.parametrize("method", MOVING, ids=str)
 def test_an_update_put_off_is_not_lost_on_resume(tmp_path: Path, method: Method) -> None:
     class Spoil(TinyModule):

@@ -131,3 +131,10 @@ assert "albumentations" in sys.modules
         [sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_recolouring_leaves_nothing_behind_that_the_command_line_takes_for_an_argument():
+    augmentation = PoseAugmentation(colour=1.0)
+    before = dict(vars(augmentation))
+    augmentation.recolour(np.zeros((8, 8, 3), np.uint8), np.random.default_rng(0))
+    assert vars(augmentation) == before
