@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .ordering import ResumableDataLoader, ResumableSampler, training_progress
+from .ordering import ResumableDataLoader, ResumableSampler, training_loader
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -145,16 +145,7 @@ class MNISTDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableDataLoader:
         """Returns the shuffled batches of this process."""
         self.setup()
-        data, trainer = self._splits["train"], self.trainer
-        world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        sampler = ResumableSampler(
-            data,
-            seed=self.seed,
-            progress=lambda: training_progress(self.trainer, self.batch_size),
-            num_replicas=world,
-            rank=rank,
-        )
-        return ResumableDataLoader(data, sampler=sampler, **self._options())
+        return training_loader(self._splits["train"], ResumableSampler, self, seed=self.seed, **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Returns the held-out batches in a fixed order, or [] with `val_size=0`."""

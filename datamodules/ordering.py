@@ -132,10 +132,33 @@ class ResumableDataLoader(DataLoader[Any]):
             self.sampler.load_state_dict(state)
 
 
-def training_progress(trainer: pl.Trainer | None, batch_size: int) -> tuple[int, int]:
-    """The `progress` of a `ResumableSampler`: batches trained before this epoch, samples consumed in it."""
-    if trainer is None:
-        return 0, 0
-    progress = trainer.fit_loop.epoch_loop.batch_progress
-    batches = progress.current.ready
-    return progress.total.completed - batches, batches * batch_size
+def training_loader(
+    data: Dataset[Any],
+    sampler: type[ResumableSampler],
+    module: pl.LightningDataModule,
+    *,
+    seed: int,
+    batch_size: int,
+    **options: Any,
+) -> ResumableDataLoader:
+    """Returns the shuffled batches of this process, which go on after a resume where they stopped.
+
+    Args:
+        data: what to train on.
+        sampler: how its order is drawn.
+        module: whose Trainer says which process this is, and how far it has come.
+        seed: of the order.
+        batch_size: samples per batch and process.
+        options: other arguments of `ResumableDataLoader`.
+    """
+
+    def progress() -> tuple[int, int]:
+        if module.trainer is None:
+            return 0, 0
+        done = module.trainer.fit_loop.epoch_loop.batch_progress
+        batches = done.current.ready
+        return done.total.completed - batches, batches * batch_size
+
+    world, rank = (module.trainer.world_size, module.trainer.global_rank) if module.trainer else (1, 0)
+    order = sampler(cast(Sized, data), seed=seed, progress=progress, num_replicas=world, rank=rank)
+    return ResumableDataLoader(data, sampler=order, batch_size=batch_size, **options)

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from .ordering import EpochSampler, ResumableDataLoader, training_progress
+from .ordering import EpochSampler, ResumableDataLoader, training_loader
 from .people import People
 from .pose_augmentation import PoseAugmentation
 from .pose_samples import Batch, PoseSamples
@@ -83,15 +83,7 @@ class PoseDataModule(pl.LightningDataModule, ABC):
     def train_dataloader(self) -> ResumableDataLoader:
         """Returns the shuffled, augmented batches of this process."""
         data = PoseSamples(self.people("train"), self.input_size, self.augmentation, self.seed)
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = EpochSampler(
-            data,
-            seed=self.seed,
-            progress=lambda: training_progress(self.trainer, self.batch_size),
-            num_replicas=world,
-            rank=rank,
-        )
-        return ResumableDataLoader(data, sampler=sampler, **self._options())
+        return training_loader(data, EpochSampler, self, seed=self.seed, **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Returns the held-out batches in a fixed order, or [] when there are none."""

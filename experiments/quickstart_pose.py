@@ -20,8 +20,9 @@ from rich.console import Console
 
 from datamodules import LSP_SKELETON, SyntheticPoseDataModule
 from lightning_modules import PartBasedPoseEstimator
-from lightning_modules.networks import Kinematics, RePose
+from lightning_modules.networks import RePose
 
+from .pose.costs import kinematics
 from .pose.pictures import draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
 
 FOLDER = Path("runs/quickstart_pose")
@@ -39,9 +40,8 @@ def train(steps: int = STEPS, size: int = SIZE, folder: Path = FOLDER, **data: A
         data: arguments of SyntheticPoseDataModule.
     """
     pl.seed_everything(SEED, verbose=False)
-    kinematics = Kinematics(len(LSP_SKELETON.joints), LSP_SKELETON.edges, LSP_SKELETON.root)
     module = PartBasedPoseEstimator(
-        RePose(kinematics, **RePose.SMALL).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        RePose(kinematics(LSP_SKELETON), **RePose.SMALL).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         LSP_SKELETON.mirror,
         input_size=size,
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-4),

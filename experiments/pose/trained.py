@@ -13,16 +13,13 @@ from pytorch_lightning.cli import LightningCLI
 from ..cli import lightning_modules
 from .predictions import Predictions
 
-DATA_SIDE = "data"
 
-
-def trained(checkpoint: Path, config: Path | None = None, **data: Any) -> LightningCLI:
+def trained(checkpoint: Path, config: Path | None = None) -> LightningCLI:
     """The estimator with the checkpoint's weights, in evaluation mode, as ``.model``, and its data as ``.datamodule``.
 
     Args:
         checkpoint: written by a fit of ``python -m experiments``.
         config: the run's YAML file; None for ``config.yaml`` in the folder of the run that the checkpoint is in.
-        data: arguments of the data module, instead of the file's.
 
     Raises:
         FileNotFoundError: there is no checkpoint or no configuration.
@@ -32,7 +29,6 @@ def trained(checkpoint: Path, config: Path | None = None, **data: Any) -> Lightn
         raise FileNotFoundError(f"there is no checkpoint {str(checkpoint)!r}")
     config = config or _config_beside(checkpoint)
     settings = yaml.safe_load(config.read_text())
-    settings[DATA_SIDE].setdefault("init_args", {}).update(data)
     cli = LightningCLI(
         lightning_modules.PartBasedPoseEstimator,
         subclass_mode_model=True,
@@ -41,7 +37,7 @@ def trained(checkpoint: Path, config: Path | None = None, **data: Any) -> Lightn
         run=False,
         args={
             "model": settings["model"],
-            DATA_SIDE: settings[DATA_SIDE],
+            "data": settings["data"],
             "trainer": {"logger": False, "enable_checkpointing": False, "devices": 1},
         },
     )
