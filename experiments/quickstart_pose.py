@@ -41,7 +41,7 @@ def train(steps: int = STEPS, size: int = SIZE, folder: Path = FOLDER, **data: A
     """
     pl.seed_everything(SEED, verbose=False)
     module = PartBasedPoseEstimator(
-        RePose(kinematics(LSP_SKELETON), **RePose.SMALL).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        RePose(kinematics(LSP_SKELETON), **RePose.SMALL),
         LSP_SKELETON.mirror,
         input_size=size,
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-4),

@@ -89,7 +89,8 @@ class PartBasedPoseEstimator(pl.LightningModule):
         super().__init__()
         if sorted(mirror) != list(range(len(mirror))) or any(mirror[other] != k for k, other in enumerate(mirror)):
             raise ValueError(f"mirror is {list(mirror)}; each joint names the one that names it in turn, or itself")
-        self.network = network
+        # channels last: a third faster under bf16 on CPUs
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
         self.mirror = list(mirror)
         self.input_size = input_size
         self.decoder = decoder
@@ -100,7 +101,7 @@ class PartBasedPoseEstimator(pl.LightningModule):
 
     def forward(self, image: Tensor) -> Sequence[Tensor]:
         """Heatmaps (B, K, h, w), coarse to fine."""
-        levels: Sequence[Tensor] = self.network(image)
+        levels: Sequence[Tensor] = self.network(image.to(memory_format=torch.channels_last))
         return levels
 
     def heatmaps(self, image: Tensor, finest: Tensor | None = None) -> Tensor:
