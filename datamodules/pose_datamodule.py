@@ -88,18 +88,19 @@ class PoseDataModule(pl.LightningDataModule, ABC):
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Returns the held-out batches in a fixed order, or [] when there are none."""
         self.setup()
-        return self._ordered("val") if "val" in self._splits else []
+        return self.ordered_dataloader(self.people("val")) if "val" in self._splits else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Returns the test batches in a fixed order."""
-        return self._ordered("test")
+        return self.ordered_dataloader(self.people("test"))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Returns the test batches in a fixed order."""
-        return self._ordered("test")
+        return self.ordered_dataloader(self.people("test"))
 
-    def _ordered(self, split: str) -> DataLoader[Batch]:
-        return DataLoader(PoseSamples(self.people(split), self.input_size), **self._options())
+    def ordered_dataloader(self, people: People) -> DataLoader[Batch]:
+        """Returns the batches of any people with these joints, each box as it is, in a fixed order."""
+        return DataLoader(PoseSamples(people, self.input_size), **self._options())
 
     def _options(self) -> dict[str, Any]:
         return {

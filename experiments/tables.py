@@ -9,7 +9,7 @@ from pathlib import Path
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
-from .pose.page import draw_cost, pose_page
+from .pose.page import draw_alphas, draw_cost, pose_page
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
@@ -57,6 +57,7 @@ def main() -> None:
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
     if LSP.exists():
         draw_cost(LSP)
+        draw_alphas(LSP)
         LSP.with_suffix(".md").write_text(pose_page(LSP))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from . import costs, evaluate, predict, reproduce, score
+from . import costs, evaluate, predict, reproduce, robustness, score
 
 # each has add_command, which adds its parser and says what to run
-COMMANDS = (evaluate, predict, score, costs, reproduce)
+COMMANDS = (evaluate, predict, score, robustness, costs, reproduce)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from datamodules import LSP_SKELETON
+
 from ..provenance import read_rows
+from .pictures import plot_alphas, save
 
 Row = Mapping[str, str]
 
@@ -40,6 +43,8 @@ def pose_page(rows_of: Path) -> str:
             "",
             f"![score against cost]({rows_of.stem}_cost.png)",
             "",
+            *_alphas(rows_of),
+            *_robustness(rows_of),
             f"Commits {commits}; {where}.",
             "",
         ]
@@ -80,6 +85,45 @@ def _table(runs: Mapping[str, Sequence[Row]]) -> list[str]:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _alphas(rows_of: Path) -> list[str]:
+    if not (alphas := read_rows(_beside(rows_of, "alphas"))):
+        return []
+    text = (
+        "The factors of the kinematic updates, from 0 on, over the optimizer steps of "
+        f"`{alphas[0]['config']}`, seed {alphas[0]['seed']}: how far a joint's features follow its neighbours."
+    )
+    return ["## Kinematic updates", "", text, "", f"![alphas]({rows_of.stem}_alphas.png)", ""]
+
+
+def _robustness(rows_of: Path) -> list[str]:
+    if not (rows := read_rows(_beside(rows_of, "robustness"))):
+        return []
+    text = (
+        "The test people in other boxes: every centre moved by a share of the side, in a direction drawn for each, or "
+        "every side longer or shorter. Rows of `python -m experiments.pose robustness`."
+    )
+    lines = ["| configuration | centre moved by, sides | side times | score | 95 % |", "|---|---:|---:|---:|---:|"]
+    for row in rows:
+        cells = [f"`{row['config']}`", row["shift"], row["scale"], row["score"], f"{row['low']} .. {row['high']}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    return ["## How much the box matters", "", text, "", *lines, "", f"Commits {commits}.", ""]
+
+
+def _beside(rows_of: Path, what: str) -> Path:
+    return rows_of.with_name(f"{rows_of.stem}_{what}.csv")
+
+
+def draw_alphas(rows_of: Path) -> None:
+    """The alphas of the first run that has any, as ``<name>_alphas.png`` beside the rows."""
+    rows = read_rows(_beside(rows_of, "alphas"))
+    first = [row for row in rows if (row["config"], row["seed"]) == (rows[0]["config"], rows[0]["seed"])]
+    names = [name for name in (rows[0] if rows else {}) if "/" in name]
+    curves = {name: {int(row["step"]): float(row[name]) for row in first} for name in names}
+    if curves:
+        save(plot_alphas(curves, LSP_SKELETON.joints), _beside(rows_of, "alphas").with_suffix(".png"))
 
 
 def draw_cost(rows_of: Path) -> None:

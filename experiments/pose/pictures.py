@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -102,29 +103,29 @@ def sheet(images: Sequence[Image], *, columns: int, titles: Sequence[str] = (), 
     return page
 
 
-def plot_alphas(curves: Mapping[str, Mapping[int, float]], path: Path, joints: Sequence[str]) -> None:
+def plot_alphas(curves: Mapping[str, Mapping[int, float]], joints: Sequence[str]) -> Image:
     """How far each joint's features follow its neighbours, over optimizer steps; one panel for each pass.
 
     Args:
         curves: ``<pass>/<joint number>`` -> step -> alpha.
-        path: of the PNG.
         joints: their names.
     """
     passes = sorted({name.split("/")[0] for name in curves})
-    figure = Figure(figsize=(5.5 * len(passes), 4), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(passes), 4), dpi=120, layout="constrained")
     palette = colormaps["tab20"]
     for panel, pass_ in enumerate(passes):
         axes = figure.add_subplot(1, len(passes), panel + 1)
         for k, joint in enumerate(joints):
             curve = curves.get(f"{pass_}/{k}", {})
             axes.plot(list(curve), list(curve.values()), label=joint.replace("_", " "), color=palette(k), linewidth=1.2)
-        axes.set_title(pass_)
+        axes.set_title(pass_.replace("_", " "))
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("alpha")
         axes.axhline(0, color="black", linewidth=0.5)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="x-small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    encoded = BytesIO()
+    figure.savefig(encoded, format="png")
+    return np.asarray(cv2.imdecode(np.frombuffer(encoded.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def save(image: Image, path: Path) -> None:

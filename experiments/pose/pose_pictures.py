@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,9 +14,10 @@ from torch import Tensor
 from datamodules import PoseDataModule
 from datamodules.skeletons import Skeleton
 from lightning_modules import PartBasedPoseEstimator
+from lightning_modules.networks import KinematicUpdates
 from lightning_modules.pose_estimator import PoseBatch
 
-from .pictures import Image, draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
+from .pictures import Image, draw_pose, heatmap_sheet, mark_joints, pixels, plot_alphas, save, sheet
 
 
 class Case(NamedTuple):
@@ -30,11 +31,12 @@ class Case(NamedTuple):
 
 
 class PosePictures(pl.Callback):
-    """After validations, draw the people found worst and best, and the heatmaps of the best.
+    """After validations, draw the people found worst and best, the heatmaps of the best, and the alphas so far.
 
-    The files ``step<8 digits>_worst.png``, ``_best.png`` and ``_heatmaps.png`` are written, and the same pictures
-    sent to every logger that takes images (W&B, TensorBoard). White rings mark where the joints are. Needs the data of
-    a :class:`PoseDataModule` and a :class:`PartBasedPoseEstimator`.
+    The files ``step<8 digits>_worst.png``, ``_best.png`` and ``_heatmaps.png`` are written, and ``alphas.png`` for a
+    network with kinematic updates, and the same pictures sent to every logger that takes images (W&B, TensorBoard).
+    White rings mark where the joints are. Needs the data of a :class:`PoseDataModule` and a
+    :class:`PartBasedPoseEstimator`.
 
     Args:
         count: people on a picture.
@@ -56,6 +58,13 @@ class PosePictures(pl.Callback):
         self._validations = 0
         self._best: list[Case] = []
         self._worst: list[Case] = []
+        self.alphas: dict[str, dict[int, float]] = {}  # <pass>/<joint> -> step -> factor, at every validation
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"alphas": self.alphas}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.alphas = state_dict["alphas"]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         _skeleton(trainer)
@@ -89,6 +98,10 @@ class PosePictures(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._best or trainer.sanity_checking:
             return
+        updates = getattr(pl_module.network, "updates", None)
+        if isinstance(updates, KinematicUpdates):
+            for name, alpha in updates.alphas().items():
+                self.alphas.setdefault(name, {})[trainer.global_step] = float(alpha)
         self._validations += 1
         if (self._validations - 1) % self.every_n_validations:
             return
@@ -99,8 +112,11 @@ class PosePictures(pl.Callback):
         }
         pictures["heatmaps"] = self._heatmaps(pl_module, self._best[0], skeleton)
         folder = self.folder or Path(trainer.log_dir or trainer.default_root_dir) / "pictures"
+        files = {name: f"step{trainer.global_step:08d}_{name}.png" for name in pictures}
+        if self.alphas:
+            pictures["alphas"], files["alphas"] = plot_alphas(self.alphas, skeleton.joints), "alphas.png"
         for name, picture in pictures.items():
-            save(picture, folder / f"step{trainer.global_step:08d}_{name}.png")
+            save(picture, folder / files[name])
             _log(trainer, f"pictures/{name}", picture)
 
     @torch.no_grad()

@@ -18,9 +18,10 @@ from callbacks.sparsity import Masks, multiply_adds
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
 
-from ..provenance import append_row, provenance, read_rows
+from ..provenance import append_row, provenance, read_rows, write_rows
 from ..tracking import finish_wandb, set_wandb_mode
 from .evaluate import evaluate
+from .pose_pictures import PosePictures
 from .predictions import write_predictions
 from .trained import predict_test
 
@@ -67,8 +68,12 @@ class Minutes(pl.Callback):
         self.before = state_dict["minutes"]
 
 
-def reproduce(config: Path, seed: int, folder: Path, more: list[str]) -> dict[str, object]:
-    """Fit, or go on with the fit that ``folder`` holds, and score the test people; returns the row.
+def reproduce(
+    config: Path, seed: int, folder: Path, more: list[str]
+) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """Fit, or go on with the fit that ``folder`` holds, and score the test people.
+
+    Returns the run's row, and what the alphas of its kinematic updates were, a row a step, 20 at most.
 
     Args:
         config: YAML file.
@@ -105,7 +110,7 @@ def reproduce(config: Path, seed: int, folder: Path, more: list[str]) -> dict[st
         next(score for key, score in by_key.items() if key.startswith(start))
         for start in (protocol.measure, "mirrored_share", "either_side", "auc")
     )
-    return {
+    row = {
         "config": config.stem,
         "data": protocol.name if protocol.name in type(cli.datamodule).__name__ else "drawn figures",
         "seed": seed,
@@ -123,6 +128,15 @@ def reproduce(config: Path, seed: int, folder: Path, more: list[str]) -> dict[st
         "minutes": f"{trained:.1f}",
         **source,
     }
+    return row, [{"config": config.stem, "seed": seed, **alphas} for alphas in alphas_of(cli)]
+
+
+def alphas_of(cli: LightningCLI) -> list[dict[str, object]]:
+    """The factors of the kinematic updates, step by step, as PosePictures kept them."""
+    curves = next((c.alphas for c in callbacks_of(cli.trainer) if isinstance(c, PosePictures)), {})
+    steps = list(next(iter(curves.values()), {}))
+    kept = sorted({steps[round(place * (len(steps) - 1) / 19)] for place in range(20)}) if steps else []
+    return [{"step": step, **{name: f"{curve[step]:.4f}" for name, curve in curves.items()}} for step in kept]
 
 
 def costs_of(cli: LightningCLI) -> dict[str, object]:
@@ -162,7 +176,12 @@ def run(chosen: argparse.Namespace) -> None:
                 continue
             folder = chosen.folder / config.parent.name / config.stem / str(seed)
             try:
-                row = reproduce(config, seed, folder, [f"--{argument}" for argument in chosen.set])
+                row, alphas = reproduce(config, seed, folder, [f"--{argument}" for argument in chosen.set])
             finally:
                 finish_wandb()
+            beside = chosen.results.with_name(f"{chosen.results.stem}_alphas.csv")
+            others = [
+                other for other in read_rows(beside) if (other["config"], int(other["seed"])) != (config.stem, seed)
+            ]
+            write_rows(beside, [*others, *alphas])
             append_row(chosen.results, row, COLUMNS)

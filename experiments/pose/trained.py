@@ -9,6 +9,8 @@ import torch
 import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 
+from datamodules.people import People
+
 # the classes of .cli are found in YAML by their short names
 from ..cli import lightning_modules
 from .predictions import Predictions
@@ -50,12 +52,19 @@ def trained(checkpoint: Path, config: Path | None = None) -> LightningCLI:
     return cli
 
 
-def predict_test(cli: LightningCLI) -> Predictions:
-    """The test people's joints, found and true, in px of the photos."""
+def predict_test(cli: LightningCLI, people: People | None = None) -> Predictions:
+    """The joints, found and true, in px of the photos.
+
+    Args:
+        cli: the estimator and its data.
+        people: whom to look at; None for the test people.
+    """
     cli.model.eval()
-    batches: list[Any] = cli.trainer.predict(cli.model, cli.datamodule, ckpt_path=None) or []
+    people = people or cli.datamodule.people("test")
+    loader = cli.datamodule.ordered_dataloader(people)
+    batches: list[Any] = cli.trainer.predict(cli.model, loader, ckpt_path=None) or []
     index = torch.cat([batch["index"] for batch in batches]).cpu()
-    people = cli.datamodule.people("test").take(index.numpy())
+    people = people.take(index.numpy())
     pred = torch.cat([batch["joints"] for batch in batches]).double().cpu()
     target, visible, size = map(torch.from_numpy, (people.joints, people.visible, people.sizes))
     return Predictions(pred, target, visible, size)

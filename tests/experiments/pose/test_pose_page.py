@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-from experiments.pose.page import draw_cost, pose_page
+from experiments.pose.page import draw_alphas, draw_cost, pose_page
 from experiments.pose.reproduce import COLUMNS
+from experiments.pose.robustness import COLUMNS as ROBUSTNESS
 from experiments.provenance import append_row
 
 COMMITTED = Path(__file__).parents[3] / "experiments" / "results" / "lsp.csv"
@@ -31,6 +32,24 @@ def test_every_configuration_has_a_line_with_its_mean_and_the_best_is_first(tmp_
     draw_cost(rows)
     assert cv2.imread(str(tmp_path / "made_up_cost.png")) is not None
     assert "made_up_cost.png" in page
+
+
+def test_alphas_and_boxes_have_a_section_where_there_are_rows(tmp_path: Path) -> None:
+    rows = tmp_path / "made_up.csv"
+    append_row(rows, row("dense", 0, 80.0, 0.4), COLUMNS)
+    draw_alphas(rows)
+    assert "## " not in pose_page(rows)
+    alphas = {f"{pass_}/{joint}": 0.1 * joint for pass_ in ("0_inward", "1_outward") for joint in range(14)}
+    for step in (0, 100):
+        one = {"config": "dense", "seed": 0, "step": step, **alphas}
+        append_row(tmp_path / "made_up_alphas.csv", one, list(one))
+    box = {**dict.fromkeys(ROBUSTNESS, "m"), "config": "dense", "shift": 0.1, "scale": 1.0, "score": "71.50"}
+    append_row(tmp_path / "made_up_robustness.csv", box, ROBUSTNESS)
+    draw_alphas(rows)
+    assert cv2.imread(str(tmp_path / "made_up_alphas.png")) is not None
+    page = pose_page(rows)
+    assert "made_up_alphas.png" in page
+    assert "| `dense` | 0.1 | 1.0 | 71.50 | m .. m |" in page
 
 
 @pytest.mark.skipif(not COMMITTED.exists(), reason="no rows of runs on LSP yet")

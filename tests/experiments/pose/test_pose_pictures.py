@@ -96,7 +96,7 @@ def test_pixels_undo_the_normalization() -> None:
 
 def test_alphas_are_plotted_and_images_saved(tmp_path: Path) -> None:
     curves = {f"{name}/{k}": {0: 0.0, 10: 0.1 * k} for name in ("0_inward", "1_outward") for k in range(14)}
-    plot_alphas(curves, tmp_path / "deep" / "alphas.png", LSP_SKELETON.joints)
+    save(plot_alphas(curves, LSP_SKELETON.joints), tmp_path / "deep" / "alphas.png")
     assert cv2.imread(str(tmp_path / "deep" / "alphas.png")).shape[1] > 1000
     red = np.zeros((4, 5, 3), np.uint8)
     red[..., 0] = 255
@@ -108,7 +108,13 @@ def test_a_fit_leaves_pictures_of_its_validations(tmp_path: Path) -> None:
     pictures = PosePictures(3, every_n_validations=2, folder=tmp_path)
     trainer([pictures], max_steps=9, num_sanity_val_steps=1).fit(estimator(), figures())
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [f"step{step:08d}_{name}.png" for step in (3, 9) for name in ("best", "heatmaps", "worst")]
+    drawn = [f"step{step:08d}_{name}.png" for step in (3, 9) for name in ("best", "heatmaps", "worst")]
+    assert names == ["alphas.png", *drawn]
+    assert all(list(curve) == [3, 6, 9] for curve in pictures.alphas.values())
+    assert len(pictures.alphas) == 28
+    resumed = PosePictures(3, folder=tmp_path)
+    resumed.load_state_dict(pictures.state_dict())
+    assert resumed.alphas == pictures.alphas
     errors = [[case.error for case in cases] for cases in (pictures._best, pictures._worst)]
     assert errors[0] == sorted(errors[0])
     assert errors[1] == sorted(errors[1], reverse=True)
