@@ -46,8 +46,8 @@ class _JointScore(Metric):
             if max(self.joints) >= errors.shape[1]:
                 raise ValueError(f"joints is {self.joints}, but pred has {errors.shape[1]} joints")
             errors, visible = errors[:, self.joints], visible[:, self.joints]
-        self.correct += self._count(errors)
-        self.annotated += visible.sum()
+        self.correct = self.correct + self._count(errors)  # not in place: a state may come from inference mode
+        self.annotated = self.annotated + visible.sum()
 
     def compute(self) -> Tensor:
         """The score, in [0, 1].

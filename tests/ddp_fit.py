@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from fits import TinyModule, data, trainer
 from methods import METHODS
+from pose_fits import estimator, figures
 from torch.utils.data import DataLoader, DistributedSampler
 
 from callbacks import GradientFlowMonitor, RigL, SparseTraining
@@ -49,6 +50,19 @@ def fit_on_all_ranks(module: pl.LightningModule, callbacks: list[pl.Callback]) -
     fitted.fit(module, DataLoader(data(128), batch_size=32 // WORLD, sampler=order))
 
 
+def fit_poses() -> dict[str, object]:
+    """A sparse pose estimator on drawn figures, scored before it learns."""
+    owner = RigL(0.5, exclude=["*head*", "*.stem.0.*"], window=UpdateWindow(2, stop=1.0))
+    module = estimator()
+    strategy = "ddp" if WORLD > 1 else "auto"
+    fitted = trainer([owner], devices=WORLD, strategy=strategy, max_steps=5)
+    data_module = figures(train_size=24, val_size=10)
+    [scores] = fitted.validate(module, data_module, verbose=False)
+    fitted.fit(module, data_module)
+    weights = {name: p.detach().clone() for name, p in module.named_parameters()}
+    return {"scores": scores, "digest": owner.masks.digest(), "weights": weights}
+
+
 class Drift(pl.Callback):
     """Changes the gradients of rank 1 alone, as a broken hook would."""
 
@@ -62,6 +76,8 @@ def main(out: Path, scenario: str) -> None:
     warnings.filterwarnings("ignore")
     if scenario == "methods":
         torch.save({m.name: fit_method(m.name) for m in METHODS}, out / f"world{WORLD}-rank{RANK}.pt")
+    elif scenario == "poses":
+        torch.save(fit_poses(), out / f"world{WORLD}-rank{RANK}.pt")
     elif scenario == "seeds":
         fit_on_all_ranks(PlainModule(), [SparseTraining(0.8, seed=RANK)])
     elif scenario == "drift":

@@ -65,3 +65,17 @@ def test_masks_that_differ_between_ranks_are_an_error(tmp_path: Path, scenario: 
     assert "the masks differ between ranks at step" in done.stderr
     assert "rank 0:" in done.stderr
     assert "give every rank the same callback arguments" in done.stderr
+
+
+def test_a_sparse_pose_estimator_trains_and_scores_alike_on_two_ranks(tmp_path: Path) -> None:
+    for ranks in (1, 2):
+        done = launch(ranks, tmp_path, "poses")
+        assert done.returncode == 0, done.stderr[-3000:]
+    single, zero, one = (
+        torch.load(tmp_path / f"{name}.pt") for name in ("world1-rank0", "world2-rank0", "world2-rank1")
+    )
+    assert zero["digest"] == one["digest"]
+    for name, weight in zero["weights"].items():
+        assert torch.equal(weight, one["weights"][name])
+    for key in ("val/loss", "val/pck@0.2"):
+        assert zero["scores"][key] == one["scores"][key] == pytest.approx(single["scores"][key], rel=1e-5), key

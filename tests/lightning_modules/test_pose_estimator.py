@@ -149,3 +149,9 @@ def test_people_without_visible_joints_give_no_nan() -> None:
     loss.backward()
     assert loss == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_a_module_that_was_validated_can_be_trained() -> None:
+    module, fitted = estimator(), trainer([], max_steps=1, num_sanity_val_steps=1)
+    fitted.validate(module, figures(), verbose=False)  # in inference mode, whose tensors cannot change afterwards
+    fitted.fit(module, figures())
