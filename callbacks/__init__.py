@@ -21,6 +21,7 @@ from .retraining import (
 from .rewind import RewindPoint
 from .sparse_training import SparseTraining
 from .ticket import Ticket, TicketTraining
+from .training_flops import TrainingFlops
 
 __all__ = [
     "SET",
@@ -42,6 +43,7 @@ __all__ = [
     "SparseTraining",
     "Ticket",
     "TicketTraining",
+    "TrainingFlops",
     "WeightRewinding",
     "read_checkpoint",
     "read_masks",

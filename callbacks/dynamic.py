@@ -119,6 +119,13 @@ class DynamicSparseTraining(PeriodicUpdates):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._resume_clipping(trainer)
 
+    def gradient_counts(self) -> Mapping[str, int]:
+        counts = dict(super().gradient_counts())
+        if self.grow.needs_gradient:
+            due = [index for index, step in enumerate(self._steps) if self._due(index, step)]
+            counts |= {name: weight.numel() for index in due for name, weight in self._weights_of[index].items()}
+        return counts
+
     def _updatable(self, index: int) -> dict[str, nn.Parameter]:
         return {name: weight for name, weight in super()._updatable(index).items() if weight.grad is not None}
 

@@ -49,8 +49,7 @@ class PeriodicUpdates(SparseTraining, ABC):
 
     def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
         index = trainer.optimizers.index(optimizer)
-        due = self._deferred[index] or self.window.due(step, self._total_steps)
-        if not due or not self._weights_of[index]:
+        if not self._due(index, step) or not self._weights_of[index]:
             return
         weights = self._updatable(index)
         self._deferred[index] = not (weights and _finite(weights))
@@ -61,6 +60,10 @@ class PeriodicUpdates(SparseTraining, ABC):
         changed = self.new_masks(optimizer, weights, step)
         if changed:
             self.change_masks(trainer, pl_module, optimizer, changed)
+
+    def _due(self, index: int, step: int) -> bool:
+        """Whether an optimizer's masks are to change after so many steps of it."""
+        return self._deferred[index] or self.window.due(step, self._total_steps)
 
     def _updatable(self, index: int) -> dict[str, nn.Parameter]:
         """The weights that an update of this optimizer may change; without any it is put off."""

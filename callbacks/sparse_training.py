@@ -231,6 +231,10 @@ class SparseTraining(pl.Callback):
     def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
         """Change the masks of this optimizer's weights if that is due after ``step`` steps; gradients are dense."""
 
+    def gradient_counts(self) -> Mapping[str, int]:
+        """How many entries of each weight's gradient the coming step uses: by default those of the active weights."""
+        return self.masks.counts
+
     def change_masks(
         self,
         trainer: pl.Trainer,

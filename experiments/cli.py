@@ -18,21 +18,26 @@ import datamodules
 import lightning_modules
 import lightning_modules.networks
 
-from .table import sparsity_table
+from .table import cost_table, sparsity_table
 from .tracking import finish_wandb, set_wandb_mode
 
 __all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
 
 
 class SparseCLI(LightningCLI):
-    """LightningCLI that tests after a fit and ends it with the table of sparse weights."""
+    """LightningCLI that tests after a fit and ends it with tables of sparse weights and costs."""
 
     def after_fit(self) -> None:
-        """Print the table and score the fitted weights on the test data, if there are any."""
+        """Print the tables and score the fitted weights on the test data, if there are any."""
         if self.trainer.is_global_zero:
+            masks = callbacks.sparsity.Masks({})
             for callback in callbacks.observer.callbacks_of(self.trainer):
                 if isinstance(callback, callbacks.SparseTraining):
-                    Console().print(sparsity_table(callback.masks))
+                    masks = callback.masks
+                    Console().print(sparsity_table(masks))
+            for callback in callbacks.observer.callbacks_of(self.trainer):
+                if isinstance(callback, callbacks.TrainingFlops) and callback.flops:
+                    Console().print(cost_table(self.model, masks, callback))
         if is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule):
             self.trainer.test(self.model, self.datamodule)
 

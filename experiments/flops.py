@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select
+from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select, storage_bytes
 from lightning_modules import networks
 
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {"uniform": Uniform, "ER": ER, "ERK": ERK}
@@ -24,16 +24,16 @@ class Plan:
     """A network and how sparse each of its layers is to be.
 
     Args:
+        network: on any device.
         flops: of a sample.
         shapes: of the weights that are made sparse.
-        others: all other parameters.
         sparsity: over the layers in ``shapes``.
         distribution: over them.
     """
 
+    network: nn.Module
     flops: Flops
     shapes: Mapping[str, torch.Size]
-    others: int
     sparsity: float
     distribution: Distribution
 
@@ -47,9 +47,8 @@ class Plan:
 
     @property
     def bytes(self) -> float:
-        """Float32 values of active weights and all other parameters, and a bit a weight for the masks."""
-        masks = sum(shape.numel() for shape in self.shapes.values()) / 8 if self.sparsity else 0
-        return 4 * (sum(self.counts(self.sparsity).values()) + self.others) + masks
+        """Of the parameters, with masks where there is sparsity."""
+        return storage_bytes(self.network, self.counts(self.sparsity) if self.sparsity else {})
 
 
 # FLOPs of training on one sample: forward, and backward as two; the table of RigL's appendix
@@ -96,8 +95,7 @@ def plan(
     """
     flops = Flops.of(network, torch.empty(1, *image, device="meta"))
     shapes = {name: weight.parameter.shape for name, weight in select(network, exclude=exclude).items()}
-    others = sum(p.numel() for p in network.parameters()) - sum(shape.numel() for shape in shapes.values())
-    return Plan(flops, shapes, others, sparsity, distribution)
+    return Plan(network, flops, shapes, sparsity, distribution)
 
 
 def main(args: Sequence[str] | None = None) -> None:

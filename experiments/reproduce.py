@@ -7,20 +7,31 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
+from pytorch_lightning.cli import LightningCLI
+
+from callbacks import SparseTraining, TrainingFlops
+from callbacks.observer import callbacks_of
+from callbacks.sparsity import Masks
+
 from .cli import main as run
 from .provenance import append_row, provenance, read_rows
 
 RESULTS = Path("experiments/results/mnist.csv")
-COLUMNS = ["config", "data", "seed", "steps", "test_acc", "minutes", "commit", "versions", "machine"]
+COLUMNS = [
+    *("config", "data", "seed", "steps", "test_acc", "sparsity", "forward_flops", "forward_ratio", "train_ratio"),
+    *("minutes", "commit", "versions", "machine"),
+]
 
 
-def reproduce(configs: list[Path], seeds: list[int], results: Path) -> None:
+def reproduce(configs: list[Path], seeds: list[int], results: Path, more: Sequence[str] = ()) -> None:
     """Fit and test every configuration with every seed and append one row each; finished ones are skipped.
 
     Args:
         configs: YAML files.
         seeds: each replaces the seed of the network, of the data order and of the masks.
         results: CSV file.
+        more: arguments of the command line besides the files'.
     """
     finished = {(row["config"], int(row["seed"])) for row in read_rows(results)}
     for seed in seeds:
@@ -30,21 +41,39 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path) -> None:
                 continue
             source = provenance()
             start = time.perf_counter()
-            cli = run(["fit", "--config", str(config), *_with_seed(seed)])
+            cli = run(["fit", "--config", str(config), *seed_arguments(config, seed), *more])
             row = {
                 "config": config.stem,
                 "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
                 "seed": seed,
                 "steps": cli.trainer.global_step,
                 "test_acc": f"{float(cli.trainer.callback_metrics['test/acc']):.4f}",
+                **costs(cli),
                 "minutes": f"{(time.perf_counter() - start) / 60:.1f}",
             }
             append_row(results, {**row, **source}, COLUMNS)
 
 
-def _with_seed(seed: int) -> list[str]:
-    """The same seed for network, masks (the sparse method is the last callback) and data order."""
-    return [f"--seed_everything={seed}", f"--trainer.callbacks.seed={seed}", f"--data.init_args.seed={seed}"]
+def seed_arguments(config: Path, seed: int) -> list[str]:
+    """The same seed for network, data order and masks: those of the last callback, if it takes one."""
+    last = yaml.safe_load(config.read_text())["trainer"]["callbacks"][-1]
+    masks = [f"--trainer.callbacks.seed={seed}"] if "seed" in last.get("init_args", {}) else []
+    return [f"--seed_everything={seed}", f"--data.init_args.seed={seed}", *masks]
+
+
+def costs(cli: LightningCLI) -> dict[str, str]:
+    """Sparsity, FLOPs of a sample's forward pass, and FLOPs over those of the dense network, forward and training."""
+    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, SparseTraining)), Masks({}))
+    counter = next((c for c in callbacks_of(cli.trainer) if isinstance(c, TrainingFlops)), None)
+    if counter is None or counter.flops is None:
+        return {"sparsity": f"{masks.sparsity:.3f}"}
+    forward = counter.flops.sparse({name: masks.counts[name] / mask.numel() for name, mask in masks.items()})
+    return {
+        "sparsity": f"{masks.sparsity:.3f}",
+        "forward_flops": f"{forward:.4g}",
+        "forward_ratio": f"{forward / counter.flops.dense:.3f}",
+        "train_ratio": f"{counter.total / counter.dense:.3f}",
+    }
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -52,8 +81,9 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("configs", nargs="+", type=Path, help="YAML files")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run of each file for each seed")
     parser.add_argument("--results", type=Path, default=RESULTS, help=f"CSV file, default {RESULTS}")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other arguments, without the dashes")
     chosen = parser.parse_args(args)
-    reproduce(chosen.configs, chosen.seeds, chosen.results)
+    reproduce(chosen.configs, chosen.seeds, chosen.results, [f"--{argument}" for argument in chosen.set])
 
 
 if __name__ == "__main__":

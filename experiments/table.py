@@ -1,11 +1,14 @@
-"""The table at the end of a run."""
+"""The tables at the end of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
+
+from callbacks import TrainingFlops
+from callbacks.sparsity import Masks, storage_bytes
 
 
 def sparsity_table(masks: Mapping[str, Tensor]) -> Table:
@@ -22,4 +25,21 @@ def sparsity_table(masks: Mapping[str, Tensor]) -> Table:
         table.add_row(name, shape, f"{1 - active / size:.4f}", f"{active:,}", f"{size:,}")
     table.add_section()
     table.add_row("together", "", f"{1 - total_active / total:.4f}", f"{total_active:,}", f"{total:,}")
+    return table
+
+
+def cost_table(module: nn.Module, masks: Masks, counter: TrainingFlops) -> Table:
+    """What the network costs as it is and as a dense one: a sample's forward pass, its training so far, its storage."""
+    assert counter.flops is not None
+    density = {name: masks.counts[name] / mask.numel() for name, mask in masks.items()}
+    rows = {
+        "FLOPs of a forward pass": (counter.flops.sparse(density), counter.flops.dense),
+        "FLOPs of training": (counter.total, counter.dense),
+        "bytes": (storage_bytes(module, masks.counts), storage_bytes(module, {})),
+    }
+    table = Table(title="Costs")
+    for column in ("", "this run", "dense", "ratio"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, (cost, dense) in rows.items():
+        table.add_row(name, f"{cost:.3e}", f"{dense:.3e}", f"{cost / dense:.3f}" if dense else "")
     return table

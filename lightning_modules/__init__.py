@@ -2,6 +2,7 @@
 
 from .classifier import SparseClassifier
 from .decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
+from .learning_rates import WarmUpCosine, WarmUpSteps
 from .pose_estimator import PartBasedPoseEstimator
 from .pose_metrics import AUC, PCK, PCKh
 
@@ -16,4 +17,6 @@ __all__ = [
     "QuarterOffset",
     "SoftArgmax",
     "SparseClassifier",
+    "WarmUpCosine",
+    "WarmUpSteps",
 ]

@@ -24,6 +24,7 @@ from .schedules import (
 from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score
 from .selection import SparseWeight, select
 from .spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
+from .storage import storage_bytes
 from .updates import drop_and_grow, prune_globally, top_k
 
 __all__ = [
@@ -77,5 +78,6 @@ __all__ = [
     "prune_globally",
     "select",
     "signal_propagation",
+    "storage_bytes",
     "top_k",
 ]

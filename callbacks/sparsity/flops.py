@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -52,8 +53,8 @@ class Flops:
         (176256.0, 89856.0)
     """
 
-    products: Mapping[str, int]
-    outputs: Mapping[str, int]
+    products: Mapping[str, float]
+    outputs: Mapping[str, float]
 
     @classmethod
     def of(cls, module: nn.Module, *inputs: Tensor) -> Flops:
@@ -73,10 +74,12 @@ class Flops:
         )
 
 
-@torch.no_grad()
-def _count(module: nn.Module, *inputs: Tensor) -> dict[str, tuple[int, int]]:
-    """Multiply-adds and outputs of convolutions, by the name of the weight."""
-    module = replica(module).eval()
+@contextmanager
+def counting(module: nn.Module) -> Iterator[dict[str, tuple[int, int]]]:
+    """What a module computes inside: multiply-adds and outputs of convolutions, by the name of the weight.
+
+    Hooks count, which ``torch.compile`` would not run: what is compiled runs eagerly inside.
+    """
     counts: dict[str, tuple[int, int]] = {}
     first_names: dict[Tensor, str] = {}
 
@@ -87,12 +90,27 @@ def _count(module: nn.Module, *inputs: Tensor) -> dict[str, tuple[int, int]]:
         made = 0 if isinstance(layer, nn.Linear) else output.numel()
         counts[name] = products + entries.numel() * layer.weight[0].numel(), outputs + made
 
+    handles = []
     for name, layer in module.named_modules():
         if isinstance(layer, (nn.Linear, _ConvNd)):
             name = first_names.setdefault(layer.weight, f"{name}.weight".lstrip("."))
             counts[name] = 0, 0
-            layer.register_forward_hook(
-                lambda layer, sources, output, name=name: count(name, layer, sources[0], output)
+            handles.append(
+                layer.register_forward_hook(
+                    lambda layer, sources, output, name=name: count(name, layer, sources[0], output)
+                )
             )
-    module(*inputs)
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield counts
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def _count(module: nn.Module, *inputs: Tensor) -> dict[str, tuple[int, int]]:
+    module = replica(module).eval()
+    with counting(module) as counts:
+        module(*inputs)
     return counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 
 class Score(ABC):
     """Rates every entry of a weight; higher = kept, or grown, first."""
+
+    needs_gradient: ClassVar[bool] = True  # so that growing by it costs the dense gradient
 
     @abstractmethod
     def __call__(self, weight: Tensor, grad: Tensor, generator: torch.Generator) -> Tensor:
@@ -26,6 +29,8 @@ class Score(ABC):
 @dataclass(frozen=True)
 class Magnitude(Score):
     """|w|."""
+
+    needs_gradient: ClassVar[bool] = False
 
     def __call__(self, weight: Tensor, grad: Tensor, generator: torch.Generator) -> Tensor:
         return weight.abs()
@@ -65,6 +70,8 @@ class Inverted(Score):
 @dataclass(frozen=True)
 class Random(Score):
     """Uniform in [0, 1), the growth rule of SET (Mocanu et al. 2018); equal on all ranks."""
+
+    needs_gradient: ClassVar[bool] = False
 
     def __call__(self, weight: Tensor, grad: Tensor, generator: torch.Generator) -> Tensor:
         return torch.rand(weight.shape, generator=generator).to(weight.device)

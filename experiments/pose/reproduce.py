@@ -19,6 +19,7 @@ from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
 
 from ..provenance import append_row, provenance, read_rows, write_rows
+from ..reproduce import seed_arguments
 from ..tracking import finish_wandb, set_wandb_mode
 from .evaluate import evaluate
 from .pose_pictures import PosePictures
@@ -83,16 +84,13 @@ def reproduce(
     """
     source, minutes = provenance(), Minutes()
     saved = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, every_n_train_steps=500, monitor=None)
-    seeds = [f"--seed_everything={seed}", f"--data.init_args.seed={seed}"]
-    if "\n    - class_path: callbacks." in config.read_text():
-        seeds.append(f"--trainer.callbacks.seed={seed}")
     cli = LightningCLI(
         PartBasedPoseEstimator,
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=None,
         trainer_defaults={"callbacks": [saved, minutes]},
-        args=["--config", str(config), *seeds, *more],
+        args=["--config", str(config), *seed_arguments(config, seed), *more],
         run=False,
     )
     last = folder / "last.ckpt"

@@ -1,0 +1,117 @@
+"""TrainingFlops: what a fit costs, counted while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.data import extract_batch_size
+
+from .observer import callbacks_of, log_metrics
+from .probe import detached_copy, training_loss, undisturbed
+from .sparse_training import SparseTraining
+from .sparsity import Flops
+from .sparsity.flops import counting
+
+
+class TrainingFlops(pl.Callback):
+    """Counts the floating-point operations of a fit, with whatever method in the Trainer, or dense.
+
+    A batch costs a forward pass, as much again for the gradients of activations, and the gradients of weights:
+    of the active ones, or of those that the method looks at, as RigL does of all at an update. So a pruning run pays
+    for the weights it still has. The layers are counted in one training step on a copy of the module. What is done
+    before the first step (SNIP's gradients) or without the layers (norms, losses, the optimizer) is not counted.
+
+    Logs ``sparsity/train_flops``, the running total over all ranks, every ``Trainer(log_every_n_steps)`` steps.
+
+    Attributes:
+        flops: of a sample, after the first batch.
+        total: so far, in this fit and in those it goes on from.
+        dense: what the same samples would have cost the dense network.
+
+    Args:
+        flops: of a sample, by the names of the module's parameters, for a module whose ``training_step`` cannot run on
+            a copy: ``Flops.of(module, example)`` counts its ``forward``.
+
+    Raises:
+        RuntimeError: at the first batch, when ``training_step`` cannot run on a copy.
+
+    Reference:
+        Evci et al. 2020 (RigL), appendix on FLOPs. There an update of RigL comes on top of the steps between two
+        updates; here it takes the place of one.
+
+    Example:
+        >>> pl.Trainer(callbacks=[TrainingFlops(), SparseTraining(0.9)])  # doctest: +SKIP
+    """
+
+    def __init__(self, flops: Flops | None = None) -> None:
+        self.flops = flops
+        self.total, self.dense = 0.0, 0.0
+        self._given = flops is not None
+        self._logged = -1
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._logged = -1
+        if not self._given:
+            self.flops = None  # of this fit's module
+        if trainer.global_step == 0:
+            self.total, self.dense = 0.0, 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        size = extract_batch_size(batch)
+        if self.flops is None:
+            self.flops = _count(trainer, pl_module, batch, size)
+        owner = next((callback for callback in callbacks_of(trainer) if isinstance(callback, SparseTraining)), None)
+        samples = size * trainer.world_size
+        self.total += samples * (step_flops(self.flops, owner) if owner else 3 * self.flops.dense)
+        self.dense += samples * 3 * self.flops.dense
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
+        if every and trainer.global_step % every == 0 and trainer.global_step != self._logged:
+            self._log(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._log(trainer)
+
+    def _log(self, trainer: pl.Trainer) -> None:
+        self._logged = trainer.global_step
+        log_metrics(trainer, {"sparsity/train_flops": self.total})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"total": self.total, "dense": self.dense}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.total, self.dense = state_dict["total"], state_dict["dense"]
+
+
+def step_flops(flops: Flops, owner: SparseTraining) -> float:
+    """Of the coming training step on one sample, under the owner's masks."""
+
+    def share(counts: Mapping[str, int]) -> dict[str, float]:
+        return {name: count / owner.masks[name].numel() for name, count in counts.items()}
+
+    return 2 * flops.sparse(share(owner.masks.counts)) + flops.sparse(share(owner.gradient_counts()))
+
+
+def _count(trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, size: int) -> Flops:
+    with undisturbed():
+        try:
+            detached = detached_copy(pl_module)
+            with counting(detached) as counts, trainer.precision_plugin.train_step_context():
+                training_loss(detached, batch)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise RuntimeError(
+                f"TrainingFlops could not run training_step on a copy of {type(pl_module).__name__} ({error}): pass "
+                "TrainingFlops(Flops.of(module, example))"
+            ) from error
+    products, outputs = ({name: count[which] / size for name, count in counts.items()} for which in (0, 1))
+    return Flops(products, outputs)
