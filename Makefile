@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart quickstart-pose test check bench results
+.PHONY: quickstart quickstart-pose test test-long check bench results
 
 # three short LeNet-5 runs on MNIST: about two minutes on two cores
 quickstart: .venv/.installed
@@ -14,6 +14,10 @@ quickstart-pose: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+# those that take minutes each; DATA_ROOT names the folder of real data sets
+test-long: .venv/.installed
+	$(BIN)/python -m pytest -m long
 
 check: .venv/.installed
 	$(BIN)/ruff check .
