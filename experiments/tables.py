@@ -6,6 +6,7 @@ import csv
 import statistics
 from pathlib import Path
 
+from .classification import accuracy_page, draw_accuracy
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
@@ -14,7 +15,8 @@ from .pose.page import draw_alphas, draw_cost, pose_page
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
 LENET5 = ROOT / "experiments" / "results" / "lenet5"
-LSP = ROOT / "experiments" / "results" / "lsp.csv"
+CLASSIFIERS = [ROOT / "experiments" / "results" / name for name in ("cifar10.csv",)]
+POSES = [ROOT / "experiments" / "results" / name for name in ("lsp.csv", "lsp_short.csv")]
 README = ROOT / "README.md"
 
 
@@ -55,10 +57,13 @@ def main() -> None:
     if (LENET5 / "runs.csv").exists():
         draw_figures(LENET5)
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
-    if LSP.exists():
-        draw_cost(LSP)
-        draw_alphas(LSP)
-        LSP.with_suffix(".md").write_text(pose_page(LSP))
+    for rows in filter(Path.exists, CLASSIFIERS):
+        draw_accuracy(rows)
+        rows.with_suffix(".md").write_text(accuracy_page(rows))
+    for rows in filter(Path.exists, POSES):
+        draw_cost(rows)
+        draw_alphas(rows)
+        rows.with_suffix(".md").write_text(pose_page(rows))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def test_results_are_written_before_a_study_has_rows(tmp_path: Path, monkeypatch
     (tmp_path / "README.md").write_text(README)
     monkeypatch.setattr(tables, "README", tmp_path / "README.md")
     monkeypatch.setattr(tables, "LENET5", tmp_path / "lenet5")
-    monkeypatch.setattr(tables, "LSP", tmp_path / "lsp.csv")
+    monkeypatch.setattr(tables, "POSES", [])
+    monkeypatch.setattr(tables, "CLASSIFIERS", [])
     tables.main()
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
