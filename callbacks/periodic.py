@@ -47,20 +47,20 @@ class PeriodicUpdates(SparseTraining, ABC):
         if trainer.global_step == 0:
             self._deferred, self._deferrals = [False] * len(trainer.optimizers), 0
 
-    def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
+    def update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int
+    ) -> dict[str, Tensor]:
         index = trainer.optimizers.index(optimizer)
         due = self._deferred[index] or self.window.due(step, self._total_steps)
         if not due or not self._weights_of[index]:
-            return
+            return {}
         weights = self._updatable(index)
         self._deferred[index] = not (weights and _finite(weights))
         if self._deferred[index]:
             self._deferrals += 1
-            log_metrics(trainer, {"sparsity/deferred": float(self._deferrals)})
-            return
-        changed = self.new_masks(optimizer, weights, step)
-        if changed:
-            self.change_masks(trainer, pl_module, optimizer, changed)
+            log_metrics(trainer, {f"{self._prefix}deferred": float(self._deferrals)})
+            return {}
+        return self.new_masks(optimizer, weights, step)
 
     def _updatable(self, index: int) -> dict[str, nn.Parameter]:
         """The weights that an update of this optimizer may change; without any it is put off."""
