@@ -128,10 +128,10 @@ class DynamicSparseTraining(PeriodicUpdates):
             generator = generator_for(self.seed, step, layer)
             n = math.floor(self.masks.counts[name] * fraction)
             drop, grow = self.drop(weight, grad, generator), self.grow(weight, grad, generator)
-            changed[name] = self.exchange(name, drop, grow, n)
+            changed[name] = self.new_mask(name, drop, grow, n)
         return changed
 
-    def exchange(self, name: str, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
+    def new_mask(self, name: str, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
         """The new mask of a layer that exchanges ``n`` of its connections."""
         return drop_and_grow(self.masks[name], drop_score, grow_score, n)
 

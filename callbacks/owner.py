@@ -41,7 +41,8 @@ class MaskOwner(pl.Callback, ABC):
         self.masks = Masks({})
         self._prefix = "sparsity/"  # of what it logs
         self._target: dict[str, int] = {}
-        self._weights: dict[str, nn.Parameter] = {}
+        self._selected: dict[str, SparseWeight] = {}
+        self._weights: dict[str, nn.Parameter] = {}  # of those selected
         self._weights_of: list[dict[str, nn.Parameter]] = []  # by optimizer
         self._steps: list[int] = []  # by optimizer; a single one has done trainer.global_step
         self._groups: list[int] = []  # parameter groups by optimizer
@@ -65,7 +66,7 @@ class MaskOwner(pl.Callback, ABC):
         """How many weights of each layer should be active when a fit starts with masks that keep ``counts``."""
 
     @abstractmethod
-    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule, selected: Mapping[str, SparseWeight]) -> None:
+    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fresh masks and initial values."""
 
     @abstractmethod
@@ -93,14 +94,14 @@ class MaskOwner(pl.Callback, ABC):
         check_optimizers(trainer, type(self).__name__)
         if trainer.ckpt_path and self._checkpoint is None:
             raise ValueError(no_masks(trainer.ckpt_path))
-        selected, self._target = self._plan(pl_module)
-        self._weights = {name: weight.parameter for name, weight in selected.items()}
+        self._selected, self._target = self._plan(pl_module)
+        self._weights = {name: weight.parameter for name, weight in self._selected.items()}
         if self._checkpoint:
             self._load_state(self._checkpoint)
         elif self._fits(self.masks):
             self.masks = self._on_device(self.masks)  # a second fit of the same module goes on
         else:
-            self._draw(trainer, pl_module, selected)
+            self._draw(trainer, pl_module)
         counts = self.masks.counts
         self._target = self._wanted(counts)
         self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
@@ -263,5 +264,5 @@ class MaskOwner(pl.Callback, ABC):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._weights, self._weights_of, self._observers = [], {}, [], []
+        self._handles, self._selected, self._weights, self._weights_of, self._observers = [], {}, {}, [], []
         self._checkpoint = None

@@ -85,7 +85,7 @@ class SparseTraining(MaskOwner):
     def _wanted(self, counts: dict[str, int]) -> dict[str, int]:
         return counts if self.masks_from is not None else self._target
 
-    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule, selected: Mapping[str, SparseWeight]) -> None:
+    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.masks_from is not None:
             masks = self.masks_from if isinstance(self.masks_from, Masks) else read_masks(self.masks_from)
             check_fit(masks, self._weights, f"masks_from {str(self.masks_from)!r}")
@@ -93,7 +93,7 @@ class SparseTraining(MaskOwner):
             masks = self.first_masks(trainer, pl_module)
         self.masks = self._on_device(masks)
         with torch.no_grad():
-            for index, (name, weight) in enumerate(selected.items()):
+            for index, (name, weight) in enumerate(self._selected.items()):
                 generator = generator_for(self.seed, -1, index)
                 weight.parameter.copy_(self.initialization(weight, self.masks[name], generator))
 
