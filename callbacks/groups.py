@@ -23,6 +23,7 @@ PASSED_ON = {
     "on_train_batch_end",
     "on_train_end",
     "on_train_start",
+    "teardown",
     "update",
 }
 

@@ -31,7 +31,7 @@ class SparseCLI(LightningCLI):
         """Print the table and score the fitted weights on the test data, if there are any."""
         if self.trainer.is_global_zero:
             for callback in callbacks.observer.callbacks_of(self.trainer):
-                if isinstance(callback, callbacks.SparseTraining):
+                if isinstance(callback, callbacks.MaskOwner):
                     Console().print(sparsity_table(callback.masks))
         if is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule):
             self.trainer.test(self.model, self.datamodule)

@@ -85,8 +85,10 @@ def fixed(name: str, draws: bool = True, **arguments: Any) -> Method:
 
 def two_of_four(**fixed: Any) -> Callable[..., MaskOwner]:
     # of the weights of the tests' networks 4 divides the inputs of linear ones only
-    arguments = {"include": "Linear", "drop_fraction": Cosine(0.5), **fixed}
-    return lambda sparsity=0.5, **static: NM(2, 4, **{**arguments, **static})
+    def build(sparsity: float = 0.5, **static: Any) -> NM:
+        return NM(2, 4, **{"include": "Linear", "drop_fraction": Cosine(0.5), **fixed, **static})
+
+    return build
 
 
 def groups(sparsity: float = 0.8, *, seed: int = 0, **static: Any) -> SparseGroups:

@@ -17,7 +17,6 @@ from callbacks import SET, RigL, SparseTraining, read_masks
 from callbacks.compatibility import check_strategy
 from callbacks.sparsity import ERK, Constant, UpdateWindow
 
-
 SIZED = [method for method in METHODS if method.sized]
 
 
