@@ -4,10 +4,12 @@ from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .files import read_checkpoint
 from .gradient_flow import GradientFlowMonitor
+from .groups import SparseGroups
 from .hessian import HessianSpectrum, read_spectrum
 from .iterative_pruning import IterativePruning
 from .lottery import LotteryTicket
 from .observer import MaskObserver
+from .owner import MaskOwner
 from .prune_at_start import PruneAtStart
 from .pruning import GradualPruning
 from .retraining import (
@@ -20,10 +22,12 @@ from .retraining import (
 )
 from .rewind import RewindPoint
 from .sparse_training import SparseTraining
+from .structured import NM, SRigL
 from .ticket import Ticket, TicketTraining
 from .training_flops import TrainingFlops
 
 __all__ = [
+    "NM",
     "SET",
     "DynamicSparseTraining",
     "FineTuning",
@@ -34,12 +38,15 @@ __all__ = [
     "LearningRateRewinding",
     "LotteryTicket",
     "MaskObserver",
+    "MaskOwner",
     "PruneAtStart",
     "RandomReinit",
     "Retraining",
     "RewindPoint",
     "RigL",
+    "SRigL",
     "ShuffledMask",
+    "SparseGroups",
     "SparseTraining",
     "Ticket",
     "TicketTraining",

@@ -89,14 +89,8 @@ class DynamicSparseTraining(PeriodicUpdates):
         if trainer.global_step == 0:
             self._explored = {name: pack(mask) for name, mask in self.masks.items()}
 
-    def change_masks(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        optimizer: Optimizer,
-        changed: Mapping[str, Tensor],
-    ) -> None:
-        super().change_masks(trainer, pl_module, optimizer, changed)
+    def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
+        super().masks_changed(trainer, optimizer, changed)
         self._note_explored(trainer)
         if self.update_replaces_step:
             optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing
@@ -133,24 +127,27 @@ class DynamicSparseTraining(PeriodicUpdates):
     def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
         fraction = self.drop_fraction(self.window.progress(step, self._total_steps), _lr_ratio(optimizer, weights))
         changed = {}
-        for layer, (name, mask) in enumerate(self.masks.items()):
+        for layer, name in enumerate(self.masks):
             grad = weights[name].grad if name in weights else None
             if grad is None:
                 continue
             weight = weights[name].detach()
             generator = generator_for(self.seed, step, layer)
             n = math.floor(self.masks.counts[name] * fraction)
-            changed[name] = drop_and_grow(
-                mask, self.drop(weight, grad, generator), self.grow(weight, grad, generator), n
-            )
+            drop, grow = self.drop(weight, grad, generator), self.grow(weight, grad, generator)
+            changed[name] = self.new_mask(name, drop, grow, n)
         return changed
+
+    def new_mask(self, name: str, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
+        """The new mask of a layer that exchanges ``n`` of its connections."""
+        return drop_and_grow(self.masks[name], drop_score, grow_score, n)
 
     def _note_explored(self, trainer: pl.Trainer) -> None:
         ever = 0
         for name, mask in self.masks.items():
             self._explored[name] |= pack(mask)
             ever += count_packed(self._explored[name])
-        log_metrics(trainer, {"sparsity/explored": ever / self.masks.size})
+        log_metrics(trainer, {f"{self._prefix}explored": ever / self.masks.size})
 
     def _state(self) -> dict[str, Any]:
         explored = {name: bits.cpu() for name, bits in self._explored.items()}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .observer import MaskObserver, callbacks_of, log_metrics
+from .owner import MaskOwner
 from .probe import Probe, ProbeLoss
-from .sparse_training import SparseTraining
 from .sparsity import gradient_flow
 
 
@@ -75,7 +75,7 @@ class GradientFlowMonitor(MaskObserver):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        if not any(isinstance(callback, SparseTraining) for callback in callbacks_of(trainer)):
+        if not any(isinstance(callback, MaskOwner) for callback in callbacks_of(trainer)):
             self.on_dense_gradients(trainer, pl_module, optimizer, {})
 
     def on_dense_gradients(

@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from .files import write_whole
 from .observer import MaskObserver, callbacks_of, log_metrics
+from .owner import MaskOwner
 from .probe import Probe, ProbeLoss
-from .sparse_training import SparseTraining
 from .sparsity import Exact, Spectrum, SpectrumMethod
 
 
@@ -214,5 +214,5 @@ def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
     write_whole({**content, "step": step, "when": when}, path)
 
 
-def _owner(trainer: pl.Trainer) -> SparseTraining | None:
-    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, SparseTraining)), None)
+def _owner(trainer: pl.Trainer) -> MaskOwner | None:
+    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)

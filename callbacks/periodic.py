@@ -47,19 +47,19 @@ class PeriodicUpdates(SparseTraining, ABC):
         if trainer.global_step == 0:
             self._deferred, self._deferrals = [False] * len(trainer.optimizers), 0
 
-    def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
+    def update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int
+    ) -> dict[str, Tensor]:
         index = trainer.optimizers.index(optimizer)
         if not self._due(index, step) or not self._weights_of[index]:
-            return
+            return {}
         weights = self._updatable(index)
         self._deferred[index] = not (weights and _finite(weights))
         if self._deferred[index]:
             self._deferrals += 1
-            log_metrics(trainer, {"sparsity/deferred": float(self._deferrals)})
-            return
-        changed = self.new_masks(optimizer, weights, step)
-        if changed:
-            self.change_masks(trainer, pl_module, optimizer, changed)
+            log_metrics(trainer, {f"{self._prefix}deferred": float(self._deferrals)})
+            return {}
+        return self.new_masks(optimizer, weights, step)
 
     def _due(self, index: int, step: int) -> bool:
         """Whether an optimizer's masks are to change after so many steps of it."""

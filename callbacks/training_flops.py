@@ -10,8 +10,8 @@ import torch
 from pytorch_lightning.utilities.data import extract_batch_size
 
 from .observer import callbacks_of, log_metrics
+from .owner import MaskOwner
 from .probe import detached_copy, training_loss, undisturbed
-from .sparse_training import SparseTraining
 from .sparsity import Flops
 from .sparsity.flops import counting
 
@@ -65,7 +65,7 @@ class TrainingFlops(pl.Callback):
         size = extract_batch_size(batch)
         if self.flops is None:
             self.flops = _count(trainer, pl_module, batch, size)
-        owner = next((callback for callback in callbacks_of(trainer) if isinstance(callback, SparseTraining)), None)
+        owner = next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)
         samples = size * trainer.world_size
         self.total += samples * (step_flops(self.flops, owner) if owner else 3 * self.flops.dense)
         self.dense += samples * 3 * self.flops.dense
@@ -91,7 +91,7 @@ class TrainingFlops(pl.Callback):
         self.total, self.dense = state_dict["total"], state_dict["dense"]
 
 
-def step_flops(flops: Flops, owner: SparseTraining) -> float:
+def step_flops(flops: Flops, owner: MaskOwner) -> float:
     """Of the coming training step on one sample, under the owner's masks."""
 
     def share(counts: Mapping[str, int]) -> dict[str, float]:

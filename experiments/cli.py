@@ -32,7 +32,7 @@ class SparseCLI(LightningCLI):
         if self.trainer.is_global_zero:
             masks = callbacks.sparsity.Masks({})
             for callback in callbacks.observer.callbacks_of(self.trainer):
-                if isinstance(callback, callbacks.SparseTraining):
+                if isinstance(callback, callbacks.MaskOwner):
                     masks = callback.masks
                     Console().print(sparsity_table(masks))
             for callback in callbacks.observer.callbacks_of(self.trainer):

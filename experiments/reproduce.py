@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 
-from callbacks import SparseTraining, TrainingFlops
+from callbacks import MaskOwner, TrainingFlops
 from callbacks.observer import callbacks_of
 from callbacks.sparsity import Masks
 
@@ -63,7 +63,7 @@ def seed_arguments(config: Path, seed: int) -> list[str]:
 
 def costs(cli: LightningCLI) -> dict[str, str]:
     """Sparsity, FLOPs of a sample's forward pass, and FLOPs over those of the dense network, forward and training."""
-    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, SparseTraining)), Masks({}))
+    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, MaskOwner)), Masks({}))
     counter = next((c for c in callbacks_of(cli.trainer) if isinstance(c, TrainingFlops)), None)
     if counter is None or counter.flops is None:
         return {"sparsity": f"{masks.sparsity:.3f}"}

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from callbacks import SET, DynamicSparseTraining, GradualPruning, PruneAtStart, RigL, SparseTraining
+from callbacks import (
+    NM,
+    SET,
+    DynamicSparseTraining,
+    GradualPruning,
+    MaskOwner,
+    PruneAtStart,
+    RigL,
+    SparseGroups,
+    SparseTraining,
+    SRigL,
+)
 from callbacks.sparsity import (
     SNIP,
     Cosine,
@@ -29,15 +40,20 @@ class Method:
 
     ``build(sparsity, **arguments of SparseTraining)``; ``moves``: masks change, every 4 steps;
     ``replaces_step``: the optimizer does nothing at an update; ``prunes``: weights only go, to the last step of the
-    run, from none missing to the final count; ``draws``: the masks depend on the seed.
+    run, from none missing to the final count; ``draws``: the masks depend on the seed; ``rounds``: the neurons of a
+    layer share its budget evenly, so that less than a weight a neuron is not used; ``resizes``: an update changes how
+    many neurons do; ``sized``: it is built for a sparsity, not for a pattern.
     """
 
     name: str
-    build: Callable[..., SparseTraining]
+    build: Callable[..., MaskOwner]
     moves: bool = True
     replaces_step: bool = True
     prunes: bool = False
     draws: bool = True
+    rounds: bool = False
+    resizes: bool = False
+    sized: bool = True
 
     def updates(self, steps: int) -> list[int]:
         """The steps of a run at which masks change."""
@@ -67,6 +83,19 @@ def fixed(name: str, draws: bool = True, **arguments: Any) -> Method:
     return Method(name, at_start(**arguments), moves=False, replaces_step=False, draws=draws)
 
 
+def two_of_four(**fixed: Any) -> Callable[..., MaskOwner]:
+    # of the weights of the tests' networks 4 divides the inputs of linear ones only
+    def build(sparsity: float = 0.5, **static: Any) -> NM:
+        return NM(2, 4, **{"include": "Linear", "drop_fraction": Cosine(0.5), **fixed, **static})
+
+    return build
+
+
+def groups(sparsity: float = 0.8, *, seed: int = 0, **static: Any) -> SparseGroups:
+    first = moving(RigL)(sparsity, **{"include": "*[14].weight", "seed": seed, **static})
+    return SparseGroups([first, SparseTraining(sparsity, **{"include": "*[!14].weight", "seed": seed + 1, **static})])
+
+
 METHODS = [
     Method("static", SparseTraining, moves=False, replaces_step=False),
     Method("set", moving(SET)),
@@ -75,6 +104,11 @@ METHODS = [
     Method("rigl-lr", moving(RigL, drop_fraction=ProportionalToLR(0.5))),
     Method("saliency-drop", moving(DynamicSparseTraining, drop=Saliency(), grow=Gradient())),
     Method("rigl-inverted", moving(DynamicSparseTraining, grow=Inverted(Gradient()))),
+    Method("srigl", moving(SRigL, gamma=0.7), rounds=True, resizes=True),
+    Method("srigl-no-ablation", moving(SRigL, ablation=False), rounds=True),
+    Method("nm", two_of_four(window=WINDOW), sized=False),
+    Method("nm-fixed", two_of_four(fixed=True), moves=False, replaces_step=False, sized=False),
+    Method("groups", groups),
     Method("gmp", pruning(), replaces_step=False, prunes=True, draws=False),
     Method("gmp-global", pruning(scope="global", score=Saliency()), replaces_step=False, prunes=True, draws=False),
     fixed("magnitude-at-start", draws=False),

@@ -1,5 +1,6 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from .constant_fan_in import exchange_at_constant_fan_in
 from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .curvature import hessian, hessian_vector_product, lanczos_extremes
 from .distributions import ER, ERK, Distribution, Uniform
@@ -7,6 +8,7 @@ from .flops import Flops, multiply_adds
 from .flow import GradientFlow, gradient_flow
 from .initialization import Dense, Initialization, LayerScaled, UnitScaled
 from .masks import Masks
+from .n_of_m import n_of_m
 from .one_shot import choose_masks, prune
 from .propagation import Signal, heterogeneous_masks, signal_propagation
 from .randomness import generator_for
@@ -25,7 +27,7 @@ from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score
 from .selection import SparseWeight, select
 from .spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
 from .storage import storage_bytes
-from .updates import drop_and_grow, prune_globally, top_k
+from .updates import drop_and_grow, drop_and_grow_per_row, prune_globally, top_k, top_per_row
 
 __all__ = [
     "ER",
@@ -67,6 +69,8 @@ __all__ = [
     "UpdateWindow",
     "choose_masks",
     "drop_and_grow",
+    "drop_and_grow_per_row",
+    "exchange_at_constant_fan_in",
     "generator_for",
     "gradient_flow",
     "hessian",
@@ -74,10 +78,12 @@ __all__ = [
     "heterogeneous_masks",
     "lanczos_extremes",
     "multiply_adds",
+    "n_of_m",
     "prune",
     "prune_globally",
     "select",
     "signal_propagation",
     "storage_bytes",
     "top_k",
+    "top_per_row",
 ]

@@ -52,6 +52,43 @@ def _kth_largest(values: Tensor, k: int) -> Tensor:
     return values.topk(k, sorted=False).values.min()
 
 
+def top_per_row(score: Tensor, k: Tensor, among: Tensor) -> Tensor:
+    """A bool mask of the ``k[i]`` highest scores of each row i where ``among`` is True; ties go to the lower index.
+
+    Args:
+        score: (rows, columns).
+        k: (rows,), whole numbers.
+        among: bool, (rows, columns).
+
+    Raises:
+        ValueError: ``k`` is negative, a row of ``among`` has fewer than ``k`` entries, or a score is NaN.
+
+    Example:
+        >>> top_per_row(torch.tensor([[1.0, 3.0, 3.0], [5.0, 4.0, 9.0]]), torch.tensor([1, 2]), torch.ones(2, 3).bool())
+        tensor([[False,  True, False],
+                [ True, False,  True]])
+    """
+    short = (k < 0) | (k > among.sum(1))
+    if bool(short.any()):
+        row = int(short.nonzero()[0])
+        raise ValueError(
+            f"k is {int(k[row])} in row {row}, but there are {int(among[row].sum())} entries to choose from"
+        )
+    most = int(k.max()) if len(k) else 0
+    if most == 0:
+        return torch.zeros_like(among)
+    score = score.masked_fill(~among, -torch.inf)
+    best = score.topk(most, dim=1).values
+    if bool(best.isnan().any()):
+        raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
+    threshold = best.gather(1, (k - 1).clamp_min(0)[:, None])
+    above, tied = score > threshold, (score == threshold) & among
+    missing = k - above.sum(1)
+    rows = (tied.sum(1) > missing).nonzero().flatten()  # also those with a k of 0
+    tied[rows] &= tied[rows].cumsum(1) <= missing[rows, None]
+    return above | tied
+
+
 def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
     """Exchange ``n`` connections: keep the best active ones, then grow the best of all that are not kept.
 
@@ -80,6 +117,35 @@ def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) 
         raise ValueError(f"n is {n}, but the mask has {active} active entries to drop")
     kept = top_k(drop_score, active - n, mask)
     return kept | top_k(grow_score, n, ~kept)
+
+
+def drop_and_grow_per_row(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, k: Tensor) -> Tensor:
+    """Exchange ``n`` connections so that row i ends with exactly ``k[i]`` of them.
+
+    What is dropped are the ``n`` lowest scores of all rows together, and of a row that still has more than ``k[i]``
+    its lowest; then each row grows the best of all that it did not keep.
+
+    Args:
+        mask: bool, (rows, columns), True = active.
+        drop_score: as in :func:`drop_and_grow`.
+        grow_score: as in :func:`drop_and_grow`.
+        n: in [0, active entries].
+        k: (rows,), whole numbers in [0, columns].
+
+    Raises:
+        ValueError: ``n`` or ``k`` is outside its range.
+
+    Example:
+        >>> mask = torch.tensor([[True, True, False], [True, True, False]])
+        >>> drop, grow = torch.tensor([[5.0, 1.0, 0.0], [4.0, 3.0, 0.0]]), torch.tensor([[0.0, 1.0, 2.0]] * 2)
+        >>> drop_and_grow_per_row(mask, drop, grow, 1, torch.tensor([2, 2]))
+        tensor([[ True, False,  True],
+                [ True,  True, False]])
+    """
+    kept = top_k(drop_score, int(mask.count_nonzero()) - n, mask)
+    if bool((kept.sum(1) > k).any()):
+        kept = top_per_row(drop_score, torch.minimum(kept.sum(1), k), kept)
+    return kept | top_per_row(grow_score, k - kept.sum(1), ~kept)
 
 
 def prune_globally(

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 
-from callbacks import SparseTraining
+from callbacks import MaskOwner
 from callbacks.observer import callbacks_of
 from callbacks.sparsity import Masks, multiply_adds
 from lightning_modules import PartBasedPoseEstimator
@@ -141,7 +141,7 @@ def costs_of(cli: LightningCLI) -> dict[str, object]:
     """Parameters and multiply-adds of the network, all and the active ones."""
     network, size = cli.model.network, cli.model.input_size
     counts = multiply_adds(network, torch.zeros(1, 3, size, size, device=cli.model.device))
-    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, SparseTraining)), Masks({}))
+    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, MaskOwner)), Masks({}))
     density = {name.removeprefix("network."): float(mask.float().mean()) for name, mask in masks.items()}
     active = sum(count * density.get(name, 1.0) for name, count in counts.items())
     return {

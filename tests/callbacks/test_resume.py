@@ -14,7 +14,7 @@ from logs import Memory
 from methods import METHODS, MOVING, Method
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from callbacks import GradientFlowMonitor, SparseTraining
+from callbacks import GradientFlowMonitor, MaskOwner, SparseTraining
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet300100
@@ -133,7 +133,7 @@ def test_an_update_put_off_is_not_lost_on_resume(tmp_path: Path, method: Method)
             if self.global_step in (4, 5):
                 self.zero_grad()
 
-    def run(stop: int, *, save: Path | None = None, ckpt: Path | None = None) -> SparseTraining:
+    def run(stop: int, *, save: Path | None = None, ckpt: Path | None = None) -> MaskOwner:
         owner = method.build(0.8)
         trainer([owner, Stop(stop, save)], max_steps=12).fit(Spoil(), loader(samples=16), ckpt_path=ckpt)
         return owner

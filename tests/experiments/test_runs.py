@@ -13,7 +13,7 @@ from fakes import write_mnist
 
 from callbacks import RigL
 from experiments import quickstart, reproduce
-from experiments.bench import overhead
+from experiments.bench import overhead, updates
 from experiments.provenance import append_row, provenance
 from lightning_modules.networks import LeNet5
 
@@ -107,6 +107,15 @@ def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypat
     overhead.measure(small, overhead.rigl)
     assert updates == [200, 400]
     assert reports == [0, 100, 200, 300, 400, overhead.WARM_UP + 400]
+
+
+def test_the_bench_times_updates_against_the_steps_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    changed = RigL.masks_changed
+    monkeypatch.setattr(RigL, "masks_changed", lambda self, *a: (seen.append(a[0].global_step), changed(self, *a)))
+    _, step = updates.measure(LeNet5(), updates.METHODS["RigL"](), torch.rand(2, 1, 28, 28), updates=2)
+    assert seen == [2, 4]
+    assert step > 0
 
 
 def test_switching_pruning_off_and_on_gives_the_same_network() -> None:

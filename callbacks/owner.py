@@ -1,0 +1,272 @@
+"""MaskOwner: what every callback does that holds the masks of a fit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from .checkpoint import STATE_KEY, VERSION, check_fit, check_writer, no_masks
+from .compatibility import (
+    ENTRYWISE,
+    check_averaging,
+    check_equal_masks,
+    check_optimizers,
+    check_single_owner,
+    check_strategy,
+)
+from .observer import MaskObserver, callbacks_of, log_metrics
+from .sparsity import Masks, SparseWeight
+from .sparsity.masks import clear_state, zero_inactive
+
+
+class MaskOwner(pl.Callback, ABC):
+    """Keeps the masks of a fit true, checkpoints them and says how sparse the weights are; not a method itself.
+
+    Which weights are masked, and how, is up to subclasses: :class:`SparseTraining` is one method for all of them,
+    :class:`SparseGroups` several methods for parts of the network.
+    """
+
+    seed: int = 0
+
+    def __init__(self) -> None:
+        self.masks = Masks({})
+        self._prefix = "sparsity/"  # of what it logs
+        self._target: dict[str, int] = {}
+        self._selected: dict[str, SparseWeight] = {}
+        self._weights: dict[str, nn.Parameter] = {}  # of those selected
+        self._weights_of: list[dict[str, nn.Parameter]] = []  # by optimizer
+        self._steps: list[int] = []  # by optimizer; a single one has done trainer.global_step
+        self._groups: list[int] = []  # parameter groups by optimizer
+        self._checkpoint: Mapping[str, Any] | None = None
+        self._handles: list[RemovableHandle] = []
+        self._observers: list[MaskObserver] = []
+
+    @property
+    def state_key(self) -> str:
+        """One key for the whole family, so that a run can go on with another method."""
+        return STATE_KEY
+
+    # --- what subclasses say ---------------------------------------------------------------------
+
+    @abstractmethod
+    def _plan(self, module: nn.Module) -> tuple[dict[str, SparseWeight], dict[str, int]]:
+        """The selected weights and how many entries of each stay active."""
+
+    @abstractmethod
+    def _wanted(self, counts: dict[str, int]) -> dict[str, int]:
+        """How many weights of each layer should be active when a fit starts with masks that keep ``counts``."""
+
+    @abstractmethod
+    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fresh masks and initial values."""
+
+    @abstractmethod
+    def _check_counts(self, counts: Mapping[str, int], what: str) -> None:
+        """Refuse other counts of active weights than those wanted; ``what`` has them.
+
+        Raises:
+            ValueError: a count differs.
+        """
+
+    # --- start ---------------------------------------------------------------------------------
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        self._checkpoint = None
+        check_single_owner([callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)])
+        check_strategy(trainer, type(self).__name__)
+        check_averaging(callbacks_of(trainer), type(self).__name__)
+        # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
+        if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
+            self._plan(pl_module)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        check_optimizers(trainer, type(self).__name__)
+        if trainer.ckpt_path and self._checkpoint is None:
+            raise ValueError(no_masks(trainer.ckpt_path))
+        self._selected, self._target = self._plan(pl_module)
+        self._weights = {name: weight.parameter for name, weight in self._selected.items()}
+        if self._checkpoint:
+            self._load_state(self._checkpoint)
+        elif self._fits(self.masks):
+            self.masks = self._on_device(self.masks)  # a second fit of the same module goes on
+        else:
+            self._draw(trainer, pl_module)
+        counts = self.masks.counts
+        self._target = self._wanted(counts)
+        self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
+        self.masks.apply_to_weights(self._weights)
+        check_equal_masks(trainer, self.masks)
+        self._weights_of = []
+        for optimizer in trainer.optimizers:
+            self._weights_of.append(self._members(optimizer))
+            if type(optimizer) not in ENTRYWISE:
+                self._handles.append(optimizer.register_step_post_hook(self._reapply))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._steps = [0] * len(trainer.optimizers)
+        self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
+        self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
+        if len(self._steps) != len(trainer.optimizers):
+            raise ValueError(
+                f"the checkpoint counts the steps of {len(self._steps)} optimizers, but "
+                f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
+            )
+
+    def _fits(self, masks: Masks) -> bool:
+        """Whether these masks are already in force on the module; masks of another module are forgotten.
+
+        Raises:
+            ValueError: they are of this shape, but the weights have been changed since.
+        """
+        ours = {name: weight.shape for name, weight in self._weights.items()}
+        if not masks or {name: mask.shape for name, mask in masks.items()} != ours:
+            return False
+        leaks = self._leaks(self._on_device(masks))
+        inactive = masks.size - sum(masks.counts.values())
+        if 0 < leaks < inactive / 2:
+            raise ValueError(
+                f"{type(self).__name__} holds masks of an earlier fit, but {leaks} of {inactive} masked weights are no "
+                "longer 0: load the weights that belong to the masks, resume with ckpt_path, or make a new callback"
+            )
+        return inactive > 0 and leaks == 0
+
+    def _on_device(self, masks: Masks) -> Masks:
+        return masks.to({name: weight.device for name, weight in self._weights.items()})
+
+    def _members(self, optimizer: Optimizer) -> dict[str, nn.Parameter]:
+        """The sparse weights that an optimizer steps."""
+        members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        return {name: weight for name, weight in self._weights.items() if id(weight) in members}
+
+    def _reapply(self, *_: object) -> None:
+        self.masks.apply_to_weights(self._weights)
+
+    # --- every optimizer step -------------------------------------------------------------------
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        index = trainer.optimizers.index(optimizer)
+        step = trainer.global_step if len(trainer.optimizers) == 1 else self._steps[index]
+        self._steps[index] = step + 1
+        if len(optimizer.param_groups) != self._groups[index]:  # finetuning adds groups as it unfreezes layers
+            self._groups[index] = len(optimizer.param_groups)
+            self._weights_of[index] = self._members(optimizer)
+        for observer in self._observers:
+            observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
+        changed = self.update(trainer, pl_module, optimizer, step)
+        if changed:
+            self.change_masks(trainer, pl_module, optimizer, changed)
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
+        if changed or (every and step % every == 0):
+            self._report(trainer)
+        self.masks.apply_to_gradients(self._weights_of[index])
+
+    def update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int
+    ) -> dict[str, Tensor]:
+        """The new masks of this optimizer's weights that are due after ``step`` steps; gradients are dense."""
+        return {}
+
+    def gradient_counts(self) -> Mapping[str, int]:
+        """How many entries of each weight's gradient the coming step uses: by default those of the active weights."""
+        return self.masks.counts
+
+    def change_masks(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        optimizer: Optimizer,
+        changed: Mapping[str, Tensor],
+    ) -> None:
+        """Put new masks in force: entries that change start from 0, weight and optimizer state alike."""
+        for observer in self._observers:
+            observer.on_before_mask_update(trainer, pl_module, self.masks)
+        kept = 0
+        with torch.no_grad():
+            for name, mask in changed.items():
+                same = mask == self.masks[name]
+                kept += int((mask & same).count_nonzero())
+                zero_inactive(self._weights[name], same)
+                clear_state(optimizer, self._weights[name], same)
+        self.masks = self.masks.replace(changed)
+        active = sum(self.masks.counts[name] for name in changed)
+        check_equal_masks(trainer, self.masks)
+        for observer in self._observers:
+            observer.on_after_mask_update(trainer, pl_module, self.masks)
+        log_metrics(trainer, {f"{self._prefix}churn": 1 - kept / active if active else 0.0})
+        self.masks_changed(trainer, optimizer, changed)
+
+    def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
+        """New masks are in force, those of ``changed`` and the others; gradients are still dense."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._report(trainer)
+
+    # --- measured against wanted ----------------------------------------------------------------
+
+    def _report(self, trainer: pl.Trainer) -> None:
+        """Log target and measured sparsity; they must agree to the weight."""
+        size, wanted = self.masks.size, sum(self._target.values())
+        counts, leaks = self.masks.counts, self._leaks(self.masks)
+        actual = sum(counts.values()) + leaks
+        log_metrics(trainer, {f"{self._prefix}target": 1 - wanted / size, f"{self._prefix}actual": 1 - actual / size})
+        if leaks:
+            raise RuntimeError(
+                f"{leaks} weights outside the masks are not 0 at step {trainer.global_step} (sparsity "
+                f"{1 - actual / size:.6f} instead of {1 - wanted / size:.6f}): something other than a step of the "
+                "Trainer's optimizers writes to the weights, or to gradients after they were masked"
+            )
+        self._check_counts(counts, f"the masks at step {trainer.global_step}")
+
+    def _leaks(self, masks: Masks) -> int:
+        """Number of weights outside the masks that are not 0."""
+        return int(sum((self._weights[name].bool() > mask).count_nonzero() for name, mask in masks.items()))
+
+    # --- checkpoint -----------------------------------------------------------------------------
+
+    # Written by on_save_checkpoint rather than state_dict, so that a second owner is refused by
+    # check_single_owner, whose message helps, and not by the Trainer's own check.
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint.setdefault("callbacks", {})[STATE_KEY] = self._state()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        if STATE_KEY not in checkpoint.get("callbacks", {}):
+            raise ValueError(no_masks(trainer.ckpt_path))
+        state = checkpoint["callbacks"][STATE_KEY]
+        self._checkpoint = state if state["masks"] else {}  # saved before the masks were drawn
+
+    def _state(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        return {"version": VERSION, "seed": self.seed, "steps": list(self._steps), "masks": self.masks.state_dict()}
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        check_writer(state, self.seed)
+        masks = Masks.from_state_dict(state["masks"])
+        check_fit(masks, self._weights, "the checkpoint")
+        self.masks = self._on_device(masks)
+        self._steps = list(state["steps"])
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._selected, self._weights, self._weights_of, self._observers = [], {}, {}, [], []
+        self._checkpoint = None
