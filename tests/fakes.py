@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import shutil
 import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,66 @@ def write_mpii_json(root: Path, counts: dict[str, int], seed: int = 0) -> dict[s
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(files[name]))
     return files
+
+
+def python2_pickle(value: Any) -> bytes:
+    """Pickles dicts, lists, ints, strings and uint8 arrays as Python 2 and its numpy did, whose strings are bytes."""
+    if isinstance(value, dict):
+        return b"}(" + b"".join(python2_pickle(item) for pair in value.items() for item in pair) + b"u"
+    if isinstance(value, list):
+        return b"](" + b"".join(map(python2_pickle, value)) + b"e"
+    if isinstance(value, tuple):
+        return b"(" + b"".join(map(python2_pickle, value)) + b"t"
+    if isinstance(value, int):
+        return b"J" + struct.pack("<i", value)
+    if isinstance(value, np.ndarray):
+        array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + python2_pickle((0,)) + b"U\x01btR"
+        dtype = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        return (
+            array + b"(K\x01" + python2_pickle(value.shape) + dtype + b"\x89" + python2_pickle(value.tobytes()) + b"tb"
+        )
+    raw = value.encode() if isinstance(value, str) else value
+    return b"T" + struct.pack("<I", len(raw)) + raw
+
+
+def cifar_batch(count: int, key: str, classes: int, seed: int) -> bytes:
+    """A file of noisy images with a bright patch whose place and colour tell the label."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(count) % classes
+    images = generator.integers(0, 64, (count, 3, 32, 32), np.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        row, column = divmod(label % 9, 3)
+        image[label % 3, 10 * row : 10 * row + 10, 10 * column : 10 * column + 10] += 190
+    content = {
+        "data": images.reshape(count, 3072),
+        key: labels.tolist(),
+        "filenames": [f"{n}.png" for n in range(count)],
+    }
+    return b"\x80\x02" + python2_pickle(content) + b"."
+
+
+def write_cifar10(root: Path, per_batch: int = 20, test: int = 30, *, archive: bool = False, seed: int = 0) -> Path:
+    """Writes root/cifar-10-batches-py, or instead the archive of it; returns root."""
+    sizes = {f"data_batch_{n}": per_batch for n in range(1, 6)} | {"test_batch": test}
+    return _write_cifar(root, "cifar-10-batches-py", sizes, "labels", 10, archive=archive, seed=seed)
+
+
+def write_cifar100(root: Path, train: int = 200, test: int = 100, *, archive: bool = False, seed: int = 0) -> Path:
+    """Writes root/cifar-100-python, or instead the archive of it; returns root."""
+    sizes = {"train": train, "test": test}
+    return _write_cifar(root, "cifar-100-python", sizes, "fine_labels", 100, archive=archive, seed=seed)
+
+
+def _write_cifar(
+    root: Path, folder: str, sizes: dict[str, int], key: str, classes: int, *, archive: bool, seed: int
+) -> Path:
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    for n, (name, size) in enumerate(sizes.items()):
+        (root / folder / name).write_bytes(cifar_batch(size, key, classes, 100 * seed + n))
+    if archive:
+        with tarfile.open(
+            root / f"{folder.removesuffix('-batches-py').removesuffix('-python')}-python.tar.gz", "w:gz"
+        ) as tar:
+            tar.add(root / folder, folder)
+        shutil.rmtree(root / folder)
+    return root
