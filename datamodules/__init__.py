@@ -1,6 +1,7 @@
 """Data modules: each turns one data set on disk into batches for a Trainer."""
 
 from .cifar import CIFAR10DataModule, CIFAR100DataModule
+from .imagenet import ImageNetDataModule
 from .lsp import LSPDataModule
 from .mnist import MNISTDataModule
 from .mpii import MPIIDataModule
@@ -14,6 +15,7 @@ __all__ = [
     "MPII_SKELETON",
     "CIFAR10DataModule",
     "CIFAR100DataModule",
+    "ImageNetDataModule",
     "LSPDataModule",
     "MNISTDataModule",
     "MPIIDataModule",

@@ -74,7 +74,7 @@ class CIFAR10DataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.val_size, self.seed = val_size, seed
         self.augment, self.on_device = augment, on_device
-        self._finish = Finish(self.mean, self.std, seed)
+        self.finish = Finish(self.mean, self.std, seed)
         self._files: dict[str, tuple[Tensor, Tensor]] = {}
         self._splits: dict[str, CIFARImages] = {}
 
@@ -98,7 +98,7 @@ class CIFAR10DataModule(pl.LightningDataModule):
                 f"val_size is {self.val_size}, but {self.root} holds {len(images)} training images; pass a smaller one."
             )
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed))
-        finish = None if self.on_device else self._finish
+        finish = None if self.on_device else self.finish
         val, train = order[: self.val_size].sort().values, order[self.val_size :].sort().values
         self._splits = {
             "train": CIFARImages(images[train], labels[train], finish, self.augment, self.seed),
@@ -126,7 +126,7 @@ class CIFAR10DataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Raw, dataloader_idx: int) -> Raw:
         """Augments and normalises a batch of bytes where it now lies."""
-        return self._finish(*batch) if batch[0].dtype == torch.uint8 else batch
+        return self.finish(*batch) if batch[0].dtype == torch.uint8 else batch
 
     def _read(self) -> dict[str, tuple[Tensor, Tensor]]:
         if not self._files:

@@ -1,6 +1,7 @@
 """Tiny data sets in the format of the real ones."""
 
 import gzip
+import io
 import json
 import shutil
 import struct
@@ -195,3 +196,85 @@ def _write_cifar(
             tar.add(root / folder, folder)
         shutil.rmtree(root / folder)
     return root
+
+
+WNIDS = ["n01440764", "n02102040", "n02979186"]
+
+
+def coloured_jpeg(label: int, number: int, width: int, height: int) -> bytes:
+    """A noisy JPEG, bright in the channel (R, G, B) of its label, the brighter the greater its number."""
+    noise = np.random.default_rng([label, number]).integers(0, 40, (height, width, 3), np.uint8)
+    noise[..., 2 - label] += 100 + 10 * np.uint8(number)
+    return cv2.imencode(".jpg", noise)[1].tobytes()
+
+
+def write_imagenet(root: Path, layout: str = "folders", train: int = 4, val: int = 2, px: int = 40) -> Path:
+    """Writes a set of three classes in one of its layouts; returns root.
+
+    Args:
+        root: its folder.
+        layout: "folders", "tiny", "tars" with the classes of validation images one a line, or "devkit", where
+            they are numbers that meta.mat explains.
+        train: training images per class.
+        val: validation images per class.
+        px: width of the images; they are a quarter higher.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    inner = "images/" if layout == "tiny" else ""
+    files = {
+        split: {
+            wnid: {f"{wnid}_{n}.JPEG": coloured_jpeg(k, start + n, px, px * 5 // 4) for n in range(count)}
+            for k, wnid in enumerate(WNIDS)
+        }
+        for split, count, start in (("train", train, 0), ("val", val, train))
+    }
+    in_turn = [(wnid, list(files["val"][wnid].values())[n]) for n in range(val) for wnid in reversed(WNIDS)]
+    if layout in ("folders", "tiny"):
+        for wnid, images in files["train"].items():
+            write_files(root / "train" / wnid, {f"{inner}{name}": raw for name, raw in images.items()})
+    if layout == "folders":
+        for wnid, images in files["val"].items():
+            write_files(root / "val" / wnid, images)
+    elif layout == "tiny":
+        write_files(root / "val" / "images", {f"val_{n}.JPEG": raw for n, (_, raw) in enumerate(in_turn)})
+        lines = [f"val_{n}.JPEG\t{wnid}\t0\t0\t9\t9\n" for n, (wnid, _) in enumerate(in_turn)]
+        (root / "val" / "val_annotations.txt").write_text("".join(lines))
+    else:
+        parts = {f"{wnid}.tar": packed(images) for wnid, images in files["train"].items()}
+        numbered = {f"ILSVRC2012_val_{n:08d}.JPEG": raw for n, (_, raw) in enumerate(in_turn, 1)}
+        write_files(
+            root, {"ILSVRC2012_img_train.tar": packed(parts), "ILSVRC2012_img_val.tar": packed(numbered, reverse=True)}
+        )
+        write_validation_classes(root, [wnid for wnid, _ in in_turn], devkit=layout == "devkit")
+    return root
+
+
+def write_validation_classes(root: Path, wnids: list[str], *, devkit: bool) -> None:
+    """Writes the classes of numbered images: by name, or as the official development kit does."""
+    if not devkit:
+        (root / "imagenet_2012_validation_synset_labels.txt").write_text("".join(f"{wnid}\n" for wnid in wnids))
+        return
+    numbers = {wnid: 7 * (k + 1) for k, wnid in enumerate(reversed(WNIDS))}
+    folder = root / "ILSVRC2012_devkit_t12" / "data"
+    text = "".join(f"{numbers[wnid]}\n" for wnid in wnids).encode()
+    write_files(folder, {"ILSVRC2012_validation_ground_truth.txt": text})
+    synsets = structs(*({"ILSVRC2012_ID": number, "WNID": wnid} for wnid, number in numbers.items()))
+    savemat(folder / "meta.mat", {"synsets": synsets.T})
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes files below a folder."""
+    for name, raw in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(raw)
+
+
+def packed(files: dict[str, bytes], *, reverse: bool = False) -> bytes:
+    """A tar of files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in sorted(files, reverse=reverse):
+            member = tarfile.TarInfo(name)
+            member.size = len(files[name])
+            tar.addfile(member, io.BytesIO(files[name]))
+    return archive.getvalue()

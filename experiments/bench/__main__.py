@@ -1,12 +1,12 @@
-"""python -m experiments.bench [callbacks] [poses]: all of them, or those named."""
+"""python -m experiments.bench [callbacks] [loaders] [poses]: all of them, or those named."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import overhead, poses
+from . import loaders, overhead, poses
 
-BENCHES = {"callbacks": overhead.main, "poses": poses.main}
+BENCHES = {"callbacks": overhead.main, "loaders": loaders.main, "poses": poses.main}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)

@@ -21,7 +21,7 @@ NUMBERS = (
 )
 
 
-@given(hnp.arrays(NUMBERS, hnp.array_shapes(min_dims=1, min_side=0)), st.integers(2, 4), st.booleans())
+@given(hnp.arrays(NUMBERS, hnp.array_shapes()), st.integers(2, 4), st.booleans())
 def test_arrays_come_back(array, protocol, fortran):
     array = np.asfortranarray(array) if fortran else array
     loaded = load_arrays(pickle.dumps({"data": array, "rest": [1, "a", b"\xff\0", {"b": None}]}, protocol=protocol))

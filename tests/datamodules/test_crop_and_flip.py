@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamodules.counters import random_bits
+from datamodules.counters import _mix, random_bits
 from datamodules.crop_and_flip import crop_and_flip
 
 WORDS = 2**64
@@ -34,9 +34,6 @@ def slow_crop(image, bits, fill):
 
 def test_first_output_of_splitmix64():
     # the published generator with seed 0 begins with e220a8397b1dcdaf
-    assert slow_bits(0, 0, 0) != 0
-    from datamodules.counters import _mix
-
     assert int(_mix(torch.tensor(0))) % WORDS == 0xE220A8397B1DCDAF
 
 
@@ -58,7 +55,7 @@ def test_crops_equal_those_of_one_image_at_a_time():
 def test_all_crops_are_equally_likely_and_independent():
     count = 81 * 2 * 100
     pixel = torch.zeros(count, 1, 32, 32, dtype=torch.uint8)
-    pixel[:, 0, 12, 12] = 1
+    pixel[:, 0, 12, 4] = 1
     bits = random_bits(0, torch.arange(count) % 7, torch.arange(count))
     where = crop_and_flip(pixel, bits, torch.zeros(1)).flatten(1).argmax(1)
     places, hits = where.unique(return_counts=True)
