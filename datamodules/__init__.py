@@ -1,5 +1,7 @@
 """Data modules: each turns one data set on disk into batches for a Trainer."""
 
+from .cifar import CIFAR10DataModule, CIFAR100DataModule
+from .imagenet import ImageNetDataModule
 from .lsp import LSPDataModule
 from .mnist import MNISTDataModule
 from .mpii import MPIIDataModule
@@ -11,6 +13,9 @@ from .synthetic_pose import SyntheticPoseDataModule
 __all__ = [
     "LSP_SKELETON",
     "MPII_SKELETON",
+    "CIFAR10DataModule",
+    "CIFAR100DataModule",
+    "ImageNetDataModule",
     "LSPDataModule",
     "MNISTDataModule",
     "MPIIDataModule",

@@ -8,12 +8,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import pooch  # type: ignore[import-untyped]
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .downloads import fetch
 from .ordering import ResumableDataLoader, ResumableSampler, training_loader
 
 MIRRORS = (
@@ -125,7 +125,7 @@ class MNISTDataModule(pl.LightningDataModule):
             except (FileNotFoundError, ValueError) as problem:
                 if not self.download:
                     raise
-                self._fetch(name, problem)
+                fetch([mirror + name for mirror in MIRRORS], MD5[name], self.root / name, problem)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the files into memory, once."""
@@ -196,18 +196,6 @@ class MNISTDataModule(pl.LightningDataModule):
         except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged or another file: {error}. {WAY_OUT}") from error
         return data
-
-    def _fetch(self, name: str, problem: Exception) -> None:
-        failures = {}
-        for mirror in MIRRORS:
-            try:
-                # pooch moves the download into place once its md5 is right
-                pooch.retrieve(mirror + name, f"md5:{MD5[name]}", name, self.root, progressbar=True)
-                return
-            except (OSError, ValueError) as failure:  # network or disk; wrong md5
-                failures[mirror] = failure
-        message = f"{problem} The download failed: {failures}."
-        raise type(problem)(message) from failures[MIRRORS[-1]]
 
 
 def _identity(batch: Any) -> Any:

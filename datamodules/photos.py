@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,6 +17,14 @@ Photo = NDArray[np.uint8]
 
 MEAN = STD = 0.5
 """What `to_input` takes off and divides by, once grey values lie in [0, 1]; the same for all three channels."""
+
+# OpenCV calls them grey, which the flag for RGB overrules.
+REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 
 
 def to_input(photos: Photo) -> Tensor:
@@ -32,7 +41,9 @@ def to_input(photos: Photo) -> Tensor:
     return planes.to(torch.float32, memory_format=torch.contiguous_format).sub_(255 * MEAN).div_(255 * STD)
 
 
-def decode_photo(encoded: bytes | Photo, name: str | Path, *, upright: bool = False) -> Photo:
+def decode_photo(
+    encoded: bytes | Photo, name: str | Path, *, upright: bool = False, reduction: Literal[1, 2, 4, 8] = 1
+) -> Photo:
     """RGB (H, W, 3) from the bytes of an image file; grey, CMYK, 16-bit and transparent ones are converted.
 
     Args:
@@ -40,11 +51,12 @@ def decode_photo(encoded: bytes | Photo, name: str | Path, *, upright: bool = Fa
         name: what errors call it.
         upright: turn the image as its EXIF orientation says. Annotations made in MATLAB, like those of
             LSP and MPII, refer to the pixels as they are stored, so their readers leave this off.
+        reduction: decode only a half, a quarter or an eighth of the height and width, which JPEG can.
 
     Raises:
         ValueError: the bytes are no whole image.
     """
-    flags = cv2.IMREAD_COLOR_RGB if upright else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION) | REDUCED[reduction]
     photo = None
     if len(encoded):
         try:

@@ -1,8 +1,11 @@
 """Tiny data sets in the format of the real ones."""
 
 import gzip
+import io
 import json
+import shutil
 import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +133,148 @@ def write_mpii_json(root: Path, counts: dict[str, int], seed: int = 0) -> dict[s
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(files[name]))
     return files
+
+
+def python2_pickle(value: Any) -> bytes:
+    """Pickles dicts, lists, ints, strings and uint8 arrays as Python 2 and its numpy did, whose strings are bytes."""
+    if isinstance(value, dict):
+        return b"}(" + b"".join(python2_pickle(item) for pair in value.items() for item in pair) + b"u"
+    if isinstance(value, list):
+        return b"](" + b"".join(map(python2_pickle, value)) + b"e"
+    if isinstance(value, tuple):
+        return b"(" + b"".join(map(python2_pickle, value)) + b"t"
+    if isinstance(value, int):
+        return b"J" + struct.pack("<i", value)
+    if isinstance(value, np.ndarray):
+        array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + python2_pickle((0,)) + b"U\x01btR"
+        dtype = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        return (
+            array + b"(K\x01" + python2_pickle(value.shape) + dtype + b"\x89" + python2_pickle(value.tobytes()) + b"tb"
+        )
+    raw = value.encode() if isinstance(value, str) else value
+    return b"T" + struct.pack("<I", len(raw)) + raw
+
+
+def cifar_batch(count: int, key: str, classes: int, seed: int) -> bytes:
+    """A file of noisy images with a bright patch whose place and colour tell the label."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(count) % classes
+    images = generator.integers(0, 64, (count, 3, 32, 32), np.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        row, column = divmod(label % 9, 3)
+        image[label % 3, 10 * row : 10 * row + 10, 10 * column : 10 * column + 10] += 190
+    content = {
+        "data": images.reshape(count, 3072),
+        key: labels.tolist(),
+        "filenames": [f"{n}.png" for n in range(count)],
+    }
+    return b"\x80\x02" + python2_pickle(content) + b"."
+
+
+def write_cifar10(root: Path, per_batch: int = 20, test: int = 30, *, archive: bool = False, seed: int = 0) -> Path:
+    """Writes root/cifar-10-batches-py, or instead the archive of it; returns root."""
+    sizes = {f"data_batch_{n}": per_batch for n in range(1, 6)} | {"test_batch": test}
+    return _write_cifar(root, "cifar-10-batches-py", sizes, "labels", 10, archive=archive, seed=seed)
+
+
+def write_cifar100(root: Path, train: int = 200, test: int = 100, *, archive: bool = False, seed: int = 0) -> Path:
+    """Writes root/cifar-100-python, or instead the archive of it; returns root."""
+    sizes = {"train": train, "test": test}
+    return _write_cifar(root, "cifar-100-python", sizes, "fine_labels", 100, archive=archive, seed=seed)
+
+
+def _write_cifar(
+    root: Path, folder: str, sizes: dict[str, int], key: str, classes: int, *, archive: bool, seed: int
+) -> Path:
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    for n, (name, size) in enumerate(sizes.items()):
+        (root / folder / name).write_bytes(cifar_batch(size, key, classes, 100 * seed + n))
+    if archive:
+        with tarfile.open(
+            root / f"{folder.removesuffix('-batches-py').removesuffix('-python')}-python.tar.gz", "w:gz"
+        ) as tar:
+            tar.add(root / folder, folder)
+        shutil.rmtree(root / folder)
+    return root
+
+
+WNIDS = ["n01440764", "n02102040", "n02979186"]
+
+
+def coloured_jpeg(label: int, number: int, width: int, height: int) -> bytes:
+    """A noisy JPEG, bright in the channel (R, G, B) of its label, the brighter the greater its number."""
+    noise = np.random.default_rng([label, number]).integers(0, 40, (height, width, 3), np.uint8)
+    noise[..., 2 - label] += 100 + 10 * np.uint8(number)
+    return cv2.imencode(".jpg", noise)[1].tobytes()
+
+
+def write_imagenet(root: Path, layout: str = "folders", train: int = 4, val: int = 2, px: int = 40) -> Path:
+    """Writes a set of three classes in one of its layouts; returns root.
+
+    Args:
+        root: its folder.
+        layout: "folders", "tiny", "tars" with the classes of validation images one a line, or "devkit", where
+            they are numbers that meta.mat explains.
+        train: training images per class.
+        val: validation images per class.
+        px: width of the images; they are a quarter higher.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    inner = "images/" if layout == "tiny" else ""
+    files = {
+        split: {
+            wnid: {f"{wnid}_{n}.JPEG": coloured_jpeg(k, start + n, px, px * 5 // 4) for n in range(count)}
+            for k, wnid in enumerate(WNIDS)
+        }
+        for split, count, start in (("train", train, 0), ("val", val, train))
+    }
+    in_turn = [(wnid, list(files["val"][wnid].values())[n]) for n in range(val) for wnid in reversed(WNIDS)]
+    if layout in ("folders", "tiny"):
+        for wnid, images in files["train"].items():
+            write_files(root / "train" / wnid, {f"{inner}{name}": raw for name, raw in images.items()})
+    if layout == "folders":
+        for wnid, images in files["val"].items():
+            write_files(root / "val" / wnid, images)
+    elif layout == "tiny":
+        write_files(root / "val" / "images", {f"val_{n}.JPEG": raw for n, (_, raw) in enumerate(in_turn)})
+        lines = [f"val_{n}.JPEG\t{wnid}\t0\t0\t9\t9\n" for n, (wnid, _) in enumerate(in_turn)]
+        (root / "val" / "val_annotations.txt").write_text("".join(lines))
+    else:
+        parts = {f"{wnid}.tar": packed(images) for wnid, images in files["train"].items()}
+        numbered = {f"ILSVRC2012_val_{n:08d}.JPEG": raw for n, (_, raw) in enumerate(in_turn, 1)}
+        write_files(
+            root, {"ILSVRC2012_img_train.tar": packed(parts), "ILSVRC2012_img_val.tar": packed(numbered, reverse=True)}
+        )
+        write_validation_classes(root, [wnid for wnid, _ in in_turn], devkit=layout == "devkit")
+    return root
+
+
+def write_validation_classes(root: Path, wnids: list[str], *, devkit: bool) -> None:
+    """Writes the classes of numbered images: by name, or as the official development kit does."""
+    if not devkit:
+        (root / "imagenet_2012_validation_synset_labels.txt").write_text("".join(f"{wnid}\n" for wnid in wnids))
+        return
+    numbers = {wnid: 7 * (k + 1) for k, wnid in enumerate(reversed(WNIDS))}
+    folder = root / "ILSVRC2012_devkit_t12" / "data"
+    text = "".join(f"{numbers[wnid]}\n" for wnid in wnids).encode()
+    write_files(folder, {"ILSVRC2012_validation_ground_truth.txt": text})
+    synsets = structs(*({"ILSVRC2012_ID": number, "WNID": wnid} for wnid, number in numbers.items()))
+    savemat(folder / "meta.mat", {"synsets": synsets.T})
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes files below a folder."""
+    for name, raw in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(raw)
+
+
+def packed(files: dict[str, bytes], *, reverse: bool = False) -> bytes:
+    """A tar of files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in sorted(files, reverse=reverse):
+            member = tarfile.TarInfo(name)
+            member.size = len(files[name])
+            tar.addfile(member, io.BytesIO(files[name]))
+    return archive.getvalue()

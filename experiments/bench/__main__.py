@@ -1,12 +1,12 @@
-"""python -m experiments.bench [callbacks] [updates] [poses]: all of them, or those named."""
+"""python -m experiments.bench [callbacks] [updates] [loaders] [poses]: all of them, or those named."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import overhead, poses, updates
+from . import loaders, overhead, poses, updates
 
-BENCHES = {"callbacks": overhead.main, "updates": updates.main, "poses": poses.main}
+BENCHES = {"callbacks": overhead.main, "updates": updates.main, "loaders": loaders.main, "poses": poses.main}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)

@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import pooch
 import pytest
 import torch
 from fakes import write_idx, write_mnist
@@ -31,7 +32,7 @@ def no_network(monkeypatch):
     def refuse(url, *args, **kwargs):
         raise ConnectionError(f"no way to {url}")
 
-    monkeypatch.setattr(mnist.pooch, "retrieve", refuse)
+    monkeypatch.setattr(pooch, "retrieve", refuse)
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""Downloads that are whole and right, or not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pooch  # type: ignore[import-untyped]
+
+
+def fetch(urls: Sequence[str], md5: str, path: Path, problem: Exception) -> None:
+    """Downloads a file from the first address that has it, unless it is there already.
+
+    Args:
+        urls: where it can be had.
+        md5: of the whole file.
+        path: where it goes; what is there stays until the download is complete and right.
+        problem: why it is needed, which the error repeats when all addresses fail.
+
+    Raises:
+        Exception: `problem`, with what went wrong, be it the network, the disk or the content.
+    """
+    failures: dict[str, Exception] = {}
+    for url in urls:
+        try:
+            # pooch moves the download into place once its md5 is right, and removes it otherwise
+            pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, progressbar=True)
+            return
+        except (OSError, ValueError) as failure:  # network or disk; wrong md5
+            failures[url] = failure
+    raise type(problem)(f"{problem} The download to {path.parent} failed: {failures}.") from failures[urls[-1]]
