@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 
 from .classification import accuracy_page, draw_accuracy
+from .methods_table import method_table
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
@@ -45,7 +46,12 @@ def mnist_table() -> str:
 def readme() -> str:
     """README.md with its tables between their markers."""
     text = README.read_text()
-    for name, content in (("results", f"## Results\n\n{mnist_table()}"), ("costs", cost_table())):
+    tables = {
+        "methods": method_table(CLASSIFIERS[0], "resnet20"),
+        "results": f"## Results\n\n{mnist_table()}",
+        "costs": cost_table(),
+    }
+    for name, content in tables.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, rest = text.split(start)
         text = f"{before}{start}\n{content}\n{end}{rest.split(end)[1]}"
