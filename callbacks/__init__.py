@@ -4,6 +4,7 @@ from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .files import read_checkpoint
 from .gradient_flow import GradientFlowMonitor
+from .granet import GraNet
 from .hessian import HessianSpectrum, read_spectrum
 from .iterative_pruning import IterativePruning
 from .lottery import LotteryTicket
@@ -19,13 +20,17 @@ from .retraining import (
     WeightRewinding,
 )
 from .rewind import RewindPoint
+from .snfs import SNFS
 from .sparse_training import SparseTraining
 from .ticket import Ticket, TicketTraining
+from .top_kast import TopKAST
 
 __all__ = [
     "SET",
+    "SNFS",
     "DynamicSparseTraining",
     "FineTuning",
+    "GraNet",
     "GradientFlowMonitor",
     "GradualPruning",
     "HessianSpectrum",
@@ -42,6 +47,7 @@ __all__ = [
     "SparseTraining",
     "Ticket",
     "TicketTraining",
+    "TopKAST",
     "WeightRewinding",
     "read_checkpoint",
     "read_masks",

@@ -226,7 +226,11 @@ class SparseTraining(pl.Callback):
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
         if self.masks is not before or (every and step % every == 0):
             self._report(trainer)
-        self.masks.apply_to_gradients(self._weights_of[index])
+        self.before_step(self._weights_of[index])
+
+    def before_step(self, weights: Mapping[str, nn.Parameter]) -> None:
+        """Let the optimizer, which steps next, change only what it may."""
+        self.masks.apply_to_gradients(weights)
 
     def update(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int) -> None:
         """Change the masks of this optimizer's weights if that is due after ``step`` steps; gradients are dense."""
@@ -246,14 +250,18 @@ class SparseTraining(pl.Callback):
             for name, mask in changed.items():
                 same = mask == self.masks[name]
                 kept += int((mask & same).count_nonzero())
-                zero_inactive(self._weights[name], same)
-                clear_state(optimizer, self._weights[name], same)
+                self.exchange(optimizer, name, mask, same)
         self.masks = self.masks.replace(changed)
         active = sum(self.masks.counts[name] for name in changed)
         check_equal_masks(trainer, self.masks)
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
         log_metrics(trainer, {"sparsity/churn": 1 - kept / active if active else 0.0})
+
+    def exchange(self, optimizer: Optimizer, name: str, mask: Tensor, same: Tensor) -> None:
+        """Fit a weight to the ``mask`` that comes, of which only what is ``same`` stays as it was."""
+        zero_inactive(self._weights[name], same)
+        clear_state(optimizer, self._weights[name], same)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._report(trainer)

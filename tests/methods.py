@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from callbacks import SET, DynamicSparseTraining, GradualPruning, PruneAtStart, RigL, SparseTraining
+from callbacks import (
+    SET,
+    SNFS,
+    DynamicSparseTraining,
+    GradualPruning,
+    GraNet,
+    PruneAtStart,
+    RigL,
+    SparseTraining,
+    TopKAST,
+)
 from callbacks.sparsity import (
     SNIP,
     Cosine,
@@ -29,7 +39,9 @@ class Method:
 
     ``build(sparsity, **arguments of SparseTraining)``; ``moves``: masks change, every 4 steps;
     ``replaces_step``: the optimizer does nothing at an update; ``prunes``: weights only go, to the last step of the
-    run, from none missing to the final count; ``draws``: the masks depend on the seed.
+    run, from none missing to the final count; ``draws``: the masks depend on the seed; ``regrows``: weights come back
+    although a method prunes; ``trades``: layers exchange weights, and only their sum stays; ``reservoir``: weights
+    outside the mask train too, and come back with their value and optimizer state.
     """
 
     name: str
@@ -38,6 +50,9 @@ class Method:
     replaces_step: bool = True
     prunes: bool = False
     draws: bool = True
+    regrows: bool = False
+    trades: bool = False
+    reservoir: bool = False
 
     def updates(self, steps: int) -> list[int]:
         """The steps of a run at which masks change."""
@@ -59,6 +74,18 @@ def pruning(**fixed: Any) -> Callable[..., SparseTraining]:
     return lambda sparsity=0.8, **static: GradualPruning(sparsity, **{"window": window, **fixed, **static})
 
 
+def regrowing(initial_sparsity: float) -> Callable[..., SparseTraining]:
+    def build(sparsity: float = 0.8, **static: Any) -> SparseTraining:
+        window = PruningWindow(every=4, start=4, stop=1.0)
+        return GraNet(sparsity, initial_sparsity=initial_sparsity, window=window, **static)
+
+    return build
+
+
+def top_kast(**fixed: Any) -> Callable[..., SparseTraining]:
+    return lambda sparsity=0.8, **static: TopKAST(sparsity, **{"window": WINDOW, **fixed, **static})
+
+
 def at_start(**fixed: Any) -> Callable[..., SparseTraining]:
     return lambda sparsity=0.8, **static: PruneAtStart(sparsity, **{**fixed, **static})
 
@@ -75,6 +102,12 @@ METHODS = [
     Method("rigl-lr", moving(RigL, drop_fraction=ProportionalToLR(0.5))),
     Method("saliency-drop", moving(DynamicSparseTraining, drop=Saliency(), grow=Gradient())),
     Method("rigl-inverted", moving(DynamicSparseTraining, grow=Inverted(Gradient()))),
+    Method("rigl-accumulates", moving(RigL, gradient_steps=3)),
+    Method("snfs", moving(SNFS), trades=True),
+    Method("snfs-by-layer", moving(SNFS, redistribute=False)),
+    Method("top-kast", top_kast(exploration=0.3), replaces_step=False, draws=False, reservoir=True),
+    Method("granet", regrowing(0.5), replaces_step=False, prunes=True, regrows=True),
+    Method("granet-dense", regrowing(0.0), replaces_step=False, prunes=True, regrows=True, draws=False),
     Method("gmp", pruning(), replaces_step=False, prunes=True, draws=False),
     Method("gmp-global", pruning(scope="global", score=Saliency()), replaces_step=False, prunes=True, draws=False),
     fixed("magnitude-at-start", draws=False),

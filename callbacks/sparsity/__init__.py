@@ -1,5 +1,6 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from .averages import GradientAverages
 from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .curvature import hessian, hessian_vector_product, lanczos_extremes
 from .distributions import ER, ERK, Distribution, Uniform
@@ -10,6 +11,7 @@ from .masks import Masks
 from .one_shot import choose_masks, prune
 from .propagation import Signal, heterogeneous_masks, signal_propagation
 from .randomness import generator_for
+from .redistribution import apportion, redistribute
 from .schedules import (
     Constant,
     Cosine,
@@ -40,6 +42,7 @@ __all__ = [
     "Flops",
     "GraSP",
     "Gradient",
+    "GradientAverages",
     "GradientFlow",
     "Initialization",
     "InversePower",
@@ -64,6 +67,7 @@ __all__ = [
     "Uniform",
     "UnitScaled",
     "UpdateWindow",
+    "apportion",
     "choose_masks",
     "drop_and_grow",
     "generator_for",
@@ -75,6 +79,7 @@ __all__ = [
     "multiply_adds",
     "prune",
     "prune_globally",
+    "redistribute",
     "select",
     "signal_propagation",
     "top_k",
