@@ -4,6 +4,7 @@ from .checkpoint import read_masks
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .files import read_checkpoint
 from .gradient_flow import GradientFlowMonitor
+from .granet import GraNet
 from .groups import SparseGroups
 from .hessian import HessianSpectrum, read_spectrum
 from .iterative_pruning import IterativePruning
@@ -21,16 +22,20 @@ from .retraining import (
     WeightRewinding,
 )
 from .rewind import RewindPoint
+from .snfs import SNFS
 from .sparse_training import SparseTraining
 from .structured import NM, SRigL
 from .ticket import Ticket, TicketTraining
+from .top_kast import TopKAST
 from .training_flops import TrainingFlops
 
 __all__ = [
     "NM",
     "SET",
+    "SNFS",
     "DynamicSparseTraining",
     "FineTuning",
+    "GraNet",
     "GradientFlowMonitor",
     "GradualPruning",
     "HessianSpectrum",
@@ -50,6 +55,7 @@ __all__ = [
     "SparseTraining",
     "Ticket",
     "TicketTraining",
+    "TopKAST",
     "TrainingFlops",
     "WeightRewinding",
     "read_checkpoint",

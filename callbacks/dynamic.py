@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,11 +12,11 @@ from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .observer import log_metrics
-from .periodic import PeriodicUpdates
+from .periodic import PeriodicUpdates, check_drop_fraction, lr_ratio
 from .sparsity import (
     Cosine,
     Gradient,
+    GradientAverages,
     Magnitude,
     Random,
     Schedule,
@@ -25,7 +25,6 @@ from .sparsity import (
     drop_and_grow,
     generator_for,
 )
-from .sparsity.masks import count_packed, pack
 
 
 class DynamicSparseTraining(PeriodicUpdates):
@@ -35,6 +34,11 @@ class DynamicSparseTraining(PeriodicUpdates):
     weights start at exactly 0 with cleared optimizer state; a weight that is dropped and grown in the same
     update keeps its value. With several optimizers each counts its own steps and updates its own weights.
     Weights without a gradient are left alone.
+
+    With small batches the gradient of a single step is noisy. With ``gradient_steps`` n the scores see the mean of
+    the dense gradients of an update's step and the n - 1 before it, as from a batch n times as large. A step in
+    which any weight or gradient is not finite adds nothing to the mean; an update that is put off sees the mean of
+    all finite ones since its n steps began.
 
     Logs, besides :class:`SparseTraining`, at each update ``sparsity/churn`` (share of the active weights
     that were exchanged) and ``sparsity/explored`` (share of all weights that were ever active), and
@@ -52,11 +56,12 @@ class DynamicSparseTraining(PeriodicUpdates):
             are None then, which a hook of the module that reads them must expect.
             False: the update comes first and the optimizer steps right after, with the same gradients
             under the new mask (the authors' code for SET steps first and updates after).
+        gradient_steps: optimizer steps whose dense gradients an update averages, from 1 to ``window.every``.
         static: the other arguments of :class:`SparseTraining`.
 
     Raises:
-        ValueError: ``drop_fraction`` starts or ends outside [0, 1]; every step would be replaced; and as
-            :class:`SparseTraining`.
+        ValueError: ``drop_fraction`` starts or ends outside [0, 1]; every step would be replaced; ``gradient_steps``
+            is below 1 or above ``window.every``; and as :class:`SparseTraining`.
     """
 
     def __init__(
@@ -68,30 +73,47 @@ class DynamicSparseTraining(PeriodicUpdates):
         drop_fraction: Schedule = Cosine(0.3),
         window: UpdateWindow = UpdateWindow(),
         update_replaces_step: bool = True,
+        gradient_steps: int = 1,
         **static: Any,
     ) -> None:
         super().__init__(sparsity, window=window, **static)
-        for progress, verb in ((0.0, "starts"), (1.0, "ends")):
-            if not 0 <= drop_fraction(progress) <= 1:
-                raise ValueError(f"drop_fraction {verb} at {drop_fraction(progress)}; it is a share in [0, 1]")
+        check_drop_fraction(drop_fraction)
         if update_replaces_step and window.every == 1:
             raise ValueError("window.every is 1 and updates replace steps: no step is left to train")
+        if not 1 <= gradient_steps <= window.every:
+            raise ValueError(
+                f"gradient_steps is {gradient_steps}; from one update to the next there are 1 to {window.every} steps "
+                "(window.every) whose gradients can be averaged"
+            )
         self.drop = drop
         self.grow = grow
         self.drop_fraction = drop_fraction
         self.update_replaces_step = update_replaces_step
-        self._explored: dict[str, Tensor] = {}  # packed: one bit a weight
+        self.gradient_steps = gradient_steps
+        self._averages = GradientAverages()
         self._clip_val: int | float | None = None  # the Trainer's, while suspended
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._clip_val = None
         if trainer.global_step == 0:
-            self._explored = {name: pack(mask) for name, mask in self.masks.items()}
+            self._averages.clear(self.masks)
+
+    def update(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int
+    ) -> dict[str, Tensor]:
+        index = trainer.optimizers.index(optimizer)
+        if self._averages_at(index, step) and self._finite(weights := self._updatable(index)):
+            self._averages.add({name: weight.grad for name, weight in weights.items() if weight.grad is not None})
+        return super().update(trainer, pl_module, optimizer, step)
+
+    def _averages_at(self, index: int, step: int) -> bool:
+        """Whether the gradients of this step count for an update of this optimizer's weights, now or soon."""
+        ahead = range(step, step + self.gradient_steps) if self.gradient_steps > 1 else ()
+        return bool(ahead) and (self._deferred[index] or any(self.window.due(s, self._total_steps) for s in ahead))
 
     def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
         super().masks_changed(trainer, optimizer, changed)
-        self._note_explored(trainer)
         if self.update_replaces_step:
             optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing
             self._suspend_clipping(trainer)
@@ -116,8 +138,9 @@ class DynamicSparseTraining(PeriodicUpdates):
     def gradient_counts(self) -> Mapping[str, int]:
         counts = dict(super().gradient_counts())
         if self.grow.needs_gradient:
-            due = [index for index, step in enumerate(self._steps) if self._due(index, step)]
-            counts |= {name: weight.numel() for index in due for name, weight in self._weights_of[index].items()}
+            steps = enumerate(self._steps)
+            dense = [index for index, step in steps if self._due(index, step) or self._averages_at(index, step)]
+            counts |= {name: weight.numel() for index in dense for name, weight in self._weights_of[index].items()}
         return counts
 
     def _updatable(self, index: int) -> dict[str, nn.Parameter]:
@@ -125,39 +148,34 @@ class DynamicSparseTraining(PeriodicUpdates):
 
     @torch.no_grad()
     def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
-        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), _lr_ratio(optimizer, weights))
+        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), lr_ratio(optimizer, weights))
         changed = {}
-        for layer, name in enumerate(self.masks):
-            grad = weights[name].grad if name in weights else None
-            if grad is None:
-                continue
-            weight = weights[name].detach()
-            generator = generator_for(self.seed, step, layer)
+        for name, drop, grow in self._scores(weights, step):
             n = math.floor(self.masks.counts[name] * fraction)
-            drop, grow = self.drop(weight, grad, generator), self.grow(weight, grad, generator)
             changed[name] = self.new_mask(name, drop, grow, n)
+        if self._averages.momentum is None:
+            self._averages.clear(self._members(optimizer))
         return changed
 
     def new_mask(self, name: str, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
         """The new mask of a layer that exchanges ``n`` of its connections."""
         return drop_and_grow(self.masks[name], drop_score, grow_score, n)
 
-    def _note_explored(self, trainer: pl.Trainer) -> None:
-        ever = 0
-        for name, mask in self.masks.items():
-            self._explored[name] |= pack(mask)
-            ever += count_packed(self._explored[name])
-        log_metrics(trainer, {f"{self._prefix}explored": ever / self.masks.size})
+    def _scores(self, weights: Mapping[str, nn.Parameter], step: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Drop and grow scores of each of ``weights``; what is averaged stands for its gradient."""
+        for layer, name in enumerate(self.masks):
+            if name not in weights or (grad := self._averages.values.get(name, weights[name].grad)) is None:
+                continue
+            weight, generator = weights[name].detach(), generator_for(self.seed, step, layer)
+            yield name, self.drop(weight, grad, generator), self.grow(weight, grad, generator)
 
     def _state(self) -> dict[str, Any]:
-        explored = {name: bits.cpu() for name, bits in self._explored.items()}
-        return {**super()._state(), "explored": explored}
+        return {**super()._state(), "averages": self._averages.state_dict()}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         super()._load_state(state)
-        # a static run, going on as a dynamic one, has explored what it has
-        explored = state.get("explored") or {name: pack(mask) for name, mask in self.masks.items()}
-        self._explored = {name: bits.to(self._weights[name].device) for name, bits in explored.items()}
+        devices = {name: weight.device for name, weight in self._weights.items()}
+        self._averages.load_state_dict(state.get("averages", {"values": {}, "added": {}}), devices)
 
 
 class SET(DynamicSparseTraining):
@@ -183,6 +201,12 @@ class RigL(DynamicSparseTraining):
         sparsity: as in :class:`SparseTraining`.
         dynamic: the other arguments of :class:`DynamicSparseTraining`, without ``grow``.
 
+    Reference:
+        Liu et al. 2021 (ITOP) let RigL explore more in a long run: rare updates that exchange much, here
+        ``RigL(0.9, drop_fraction=Cosine(0.5), window=UpdateWindow(every=4000))`` for batches of 128. Their rate of
+        exploration R_s is ``sparsity/explored``. Where the paper's batches of 4096 do not fit, ``gradient_steps``
+        averages the gradient over small ones.
+
     Example:
         >>> RigL(0.9).window
         UpdateWindow(every=100, start=0.0, stop=0.75)
@@ -190,11 +214,3 @@ class RigL(DynamicSparseTraining):
 
     def __init__(self, sparsity: float = 0.9, **dynamic: Any) -> None:
         super().__init__(sparsity, grow=Gradient(), **dynamic)
-
-
-def _lr_ratio(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> float:
-    """Learning rate of the first sparse weight over its highest: that of a one-cycle schedule, else the initial."""
-    first = next(iter(weights.values()))
-    group = next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))
-    highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
-    return min(float(group["lr"]) / highest, 1.0) if highest else 1.0

@@ -172,7 +172,11 @@ class MaskOwner(pl.Callback, ABC):
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
         if changed or (every and step % every == 0):
             self._report(trainer)
-        self.masks.apply_to_gradients(self._weights_of[index])
+        self.before_step(self._weights_of[index])
+
+    def before_step(self, weights: Mapping[str, nn.Parameter]) -> None:
+        """Let the optimizer, which steps next, change only what it may."""
+        self.masks.apply_to_gradients(weights)
 
     def update(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int
@@ -199,8 +203,7 @@ class MaskOwner(pl.Callback, ABC):
             for name, mask in changed.items():
                 same = mask == self.masks[name]
                 kept += int((mask & same).count_nonzero())
-                zero_inactive(self._weights[name], same)
-                clear_state(optimizer, self._weights[name], same)
+                self.exchange(optimizer, name, mask, same)
         self.masks = self.masks.replace(changed)
         active = sum(self.masks.counts[name] for name in changed)
         check_equal_masks(trainer, self.masks)
@@ -208,6 +211,11 @@ class MaskOwner(pl.Callback, ABC):
             observer.on_after_mask_update(trainer, pl_module, self.masks)
         log_metrics(trainer, {f"{self._prefix}churn": 1 - kept / active if active else 0.0})
         self.masks_changed(trainer, optimizer, changed)
+
+    def exchange(self, optimizer: Optimizer, name: str, mask: Tensor, same: Tensor) -> None:
+        """Fit a weight to the ``mask`` that comes, of which only what is ``same`` stays as it was."""
+        zero_inactive(self._weights[name], same)
+        clear_state(optimizer, self._weights[name], same)
 
     def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
         """New masks are in force, those of ``changed`` and the others; gradients are still dense."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 
 from .observer import log_metrics
 from .sparse_training import SparseTraining
-from .sparsity import UpdateWindow
+from .sparsity import Schedule, UpdateWindow
+from .sparsity.masks import count_packed, pack
 
 
 class PeriodicUpdates(SparseTraining, ABC):
@@ -21,6 +22,7 @@ class PeriodicUpdates(SparseTraining, ABC):
 
     An update whose weights or gradients are not finite is put off to the next step and counted in
     ``sparsity/deferred``. With several optimizers each counts its own steps and updates its own weights.
+    Logs ``sparsity/explored`` at each update: the share of all weights that were ever active.
 
     Args:
         sparsity: as in :class:`SparseTraining`.
@@ -35,6 +37,7 @@ class PeriodicUpdates(SparseTraining, ABC):
         self._deferred: list[bool] = []  # by optimizer: an update waits for finite gradients
         self._deferrals = 0
         self._total_steps = math.inf
+        self._explored: dict[str, Tensor] = {}  # packed: one bit a weight
 
     @abstractmethod
     def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
@@ -46,6 +49,7 @@ class PeriodicUpdates(SparseTraining, ABC):
         self.window.bounds(self._total_steps)  # refuses a window that does not fit the run
         if trainer.global_step == 0:
             self._deferred, self._deferrals = [False] * len(trainer.optimizers), 0
+            self._explored = {name: pack(mask) for name, mask in self.masks.items()}
 
     def update(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int
@@ -54,7 +58,7 @@ class PeriodicUpdates(SparseTraining, ABC):
         if not self._due(index, step) or not self._weights_of[index]:
             return {}
         weights = self._updatable(index)
-        self._deferred[index] = not (weights and _finite(weights))
+        self._deferred[index] = not (weights and self._finite(weights))
         if self._deferred[index]:
             self._deferrals += 1
             log_metrics(trainer, {f"{self._prefix}deferred": float(self._deferrals)})
@@ -69,18 +73,56 @@ class PeriodicUpdates(SparseTraining, ABC):
         """The weights that an update of this optimizer may change; without any it is put off."""
         return self._weights_of[index]
 
+    def _finite(self, weights: Mapping[str, nn.Parameter]) -> bool:
+        """Whether all that an update of these weights looks at are finite numbers."""
+        return all_finite(t.detach() for w in weights.values() for t in (w, w.grad) if t is not None)
+
+    def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
+        super().masks_changed(trainer, optimizer, changed)
+        ever = 0
+        for name, mask in self.masks.items():
+            self._explored[name] |= pack(mask)
+            ever += count_packed(self._explored[name])
+        log_metrics(trainer, {f"{self._prefix}explored": ever / self.masks.size})
+
     def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "deferred": list(self._deferred), "deferrals": self._deferrals}
+        return {
+            **super()._state(),
+            "deferred": list(self._deferred),
+            "deferrals": self._deferrals,
+            "explored": {name: bits.cpu() for name, bits in self._explored.items()},
+        }
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         super()._load_state(state)
         self._deferred = list(state.get("deferred") or [False] * len(self._steps))
         self._deferrals = int(state.get("deferrals", 0))
+        # a static run, going on as one whose masks move, has explored what it has
+        explored = state.get("explored") or {name: pack(mask) for name, mask in self.masks.items()}
+        self._explored = {name: bits.to(self._weights[name].device) for name, bits in explored.items()}
 
 
-def _finite(weights: Mapping[str, nn.Parameter]) -> bool:
-    """Whether all weights and gradients are finite numbers."""
-    tensors = (t.detach() for w in weights.values() for t in (w, w.grad) if t is not None)
+def check_drop_fraction(schedule: Schedule) -> None:
+    """Refuse a drop fraction that is not a share.
+
+    Raises:
+        ValueError: it starts or ends outside [0, 1].
+    """
+    for progress, verb in ((0.0, "starts"), (1.0, "ends")):
+        if not 0 <= schedule(progress) <= 1:
+            raise ValueError(f"drop_fraction {verb} at {schedule(progress)}; it is a share in [0, 1]")
+
+
+def lr_ratio(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> float:
+    """Learning rate of the first of ``weights`` over its highest: that of a one-cycle schedule, else the initial."""
+    first = next(iter(weights.values()))
+    group = next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))
+    highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+    return min(float(group["lr"]) / highest, 1.0) if highest else 1.0
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all entries are finite numbers."""
     # a sum passes NaN and infinity on; it may also overflow, so that a second look decides
     return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)
 

@@ -150,8 +150,8 @@ class GradualPruning(PeriodicUpdates):
         super().on_train_end(trainer, pl_module)
         if not any(self._steps):
             raise RuntimeError(
-                "GradualPruning saw no optimizer step and pruned nothing: in manual optimization step the optimizers "
-                "of self.optimizers(), not those behind them"
+                f"{type(self).__name__} saw no optimizer step and pruned nothing: in manual optimization step the "
+                "optimizers of self.optimizers(), not those behind them"
             )
         left, final, size = sum(self._target.values()), sum(self._final.values()), self.masks.size
         if left > final:

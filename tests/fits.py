@@ -78,6 +78,33 @@ class TwoOptimizers(TinyModule):
         return [torch.optim.SGD(part, lr=0.05, momentum=0.9) for part in parts]
 
 
+class Scripted(pl.LightningModule):
+    """Linear layers with given weights, one row each, whose gradients are given too, step by step."""
+
+    def __init__(
+        self, weights: dict[str, list[float]], gradients: list[dict[str, list[float]]], lr: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({name: nn.Linear(len(row), 1, bias=False) for name, row in weights.items()})
+        for name, row in weights.items():
+            self.layers[name].weight.data = torch.tensor([row])
+        self.gradients, self.lr = gradients, lr
+        self.seen: list[dict[str, list[float]]] = []  # weights of each forward pass
+
+    def training_step(self, batch: object, batch_idx: int) -> Tensor:
+        self.seen.append(self.rows())
+        gradients = self.gradients[self.global_step]
+        return torch.stack(
+            [(layer.weight * torch.tensor([gradients[name]])).sum() for name, layer in self.layers.items()]
+        ).sum()
+
+    def rows(self) -> dict[str, list[float]]:
+        return {name: layer.weight[0].tolist() for name, layer in self.layers.items()}
+
+    def configure_optimizers(self) -> Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+
 def data(samples: int = 96) -> TensorDataset:
     generator = torch.Generator().manual_seed(1)
     label = torch.randint(0, 5, (samples,), generator=generator)

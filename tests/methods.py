@@ -9,14 +9,17 @@ from typing import Any
 from callbacks import (
     NM,
     SET,
+    SNFS,
     DynamicSparseTraining,
     GradualPruning,
+    GraNet,
     MaskOwner,
     PruneAtStart,
     RigL,
     SparseGroups,
     SparseTraining,
     SRigL,
+    TopKAST,
 )
 from callbacks.sparsity import (
     SNIP,
@@ -42,7 +45,9 @@ class Method:
     ``replaces_step``: the optimizer does nothing at an update; ``prunes``: weights only go, to the last step of the
     run, from none missing to the final count; ``draws``: the masks depend on the seed; ``rounds``: the neurons of a
     layer share its budget evenly, so that less than a weight a neuron is not used; ``resizes``: an update changes how
-    many neurons do; ``sized``: it is built for a sparsity, not for a pattern.
+    many neurons do; ``sized``: it is built for a sparsity, not for a pattern; ``regrows``: weights come back although a
+    method prunes; ``trades``: layers exchange weights, and only their sum stays; ``reservoir``: weights outside the
+    mask train too, and come back with their value and optimizer state.
     """
 
     name: str
@@ -54,6 +59,9 @@ class Method:
     rounds: bool = False
     resizes: bool = False
     sized: bool = True
+    regrows: bool = False
+    trades: bool = False
+    reservoir: bool = False
 
     def updates(self, steps: int) -> list[int]:
         """The steps of a run at which masks change."""
@@ -73,6 +81,18 @@ def moving(cls: type[DynamicSparseTraining], **fixed: Any) -> Callable[..., Spar
 def pruning(**fixed: Any) -> Callable[..., SparseTraining]:
     window = PruningWindow(every=4, start=0.0, stop=1.0)
     return lambda sparsity=0.8, **static: GradualPruning(sparsity, **{"window": window, **fixed, **static})
+
+
+def regrowing(initial_sparsity: float) -> Callable[..., SparseTraining]:
+    def build(sparsity: float = 0.8, **static: Any) -> SparseTraining:
+        window = PruningWindow(every=4, start=4, stop=1.0)
+        return GraNet(sparsity, initial_sparsity=initial_sparsity, window=window, **static)
+
+    return build
+
+
+def top_kast(**fixed: Any) -> Callable[..., SparseTraining]:
+    return lambda sparsity=0.8, **static: TopKAST(sparsity, **{"window": WINDOW, **fixed, **static})
 
 
 def at_start(**fixed: Any) -> Callable[..., SparseTraining]:
@@ -109,6 +129,12 @@ METHODS = [
     Method("nm", two_of_four(window=WINDOW), sized=False),
     Method("nm-fixed", two_of_four(fixed=True), moves=False, replaces_step=False, sized=False),
     Method("groups", groups),
+    Method("rigl-accumulates", moving(RigL, gradient_steps=3)),
+    Method("snfs", moving(SNFS), trades=True),
+    Method("snfs-by-layer", moving(SNFS, redistribute=False)),
+    Method("top-kast", top_kast(exploration=0.3), replaces_step=False, draws=False, reservoir=True),
+    Method("granet", regrowing(0.5), replaces_step=False, prunes=True, regrows=True),
+    Method("granet-dense", regrowing(0.0), replaces_step=False, prunes=True, regrows=True, draws=False),
     Method("gmp", pruning(), replaces_step=False, prunes=True, draws=False),
     Method("gmp-global", pruning(scope="global", score=Saliency()), replaces_step=False, prunes=True, draws=False),
     fixed("magnitude-at-start", draws=False),

@@ -1,5 +1,6 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from .averages import GradientAverages
 from .constant_fan_in import exchange_at_constant_fan_in
 from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .curvature import hessian, hessian_vector_product, lanczos_extremes
@@ -12,6 +13,7 @@ from .n_of_m import n_of_m
 from .one_shot import choose_masks, prune
 from .propagation import Signal, heterogeneous_masks, signal_propagation
 from .randomness import generator_for
+from .redistribution import apportion, redistribute
 from .schedules import (
     Constant,
     Cosine,
@@ -43,6 +45,7 @@ __all__ = [
     "Flops",
     "GraSP",
     "Gradient",
+    "GradientAverages",
     "GradientFlow",
     "Initialization",
     "InversePower",
@@ -67,6 +70,7 @@ __all__ = [
     "Uniform",
     "UnitScaled",
     "UpdateWindow",
+    "apportion",
     "choose_masks",
     "drop_and_grow",
     "drop_and_grow_per_row",
@@ -81,6 +85,7 @@ __all__ = [
     "n_of_m",
     "prune",
     "prune_globally",
+    "redistribute",
     "select",
     "signal_propagation",
     "storage_bytes",

@@ -34,21 +34,27 @@ class Witness(MaskObserver):
 
     def on_before_mask_update(self, trainer, pl_module, masks) -> None:
         self.before = dict(masks)
+        self.values = {name: values.clone() for name, values in getattr(self.owner, "reservoir", {}).items()}
 
     def on_after_mask_update(self, trainer, pl_module, masks) -> None:
         self.updates.append(trainer.global_step)
         state = trainer.optimizers[0].state
+        totals = [sum(int(mask.sum()) for mask in each.values()) for each in (self.before, masks)]
+        assert totals[0] == totals[1] or self.method.prunes, "I2: the number of active weights changed"
         for name, mask in masks.items():
             weight, old = pl_module.get_parameter(name), self.before[name]
             if self.method.prunes:
-                assert not (mask & ~old).any(), "I2: a pruned weight came back"
-            elif not self.method.resizes:  # test_structured.py says how counts change then
-                assert mask.sum() == old.sum(), "I2: the number of active weights changed"
-            assert (weight[mask & ~old] == 0).all(), "I2: grown weights start at 0"
+                assert mask.sum() <= old.sum(), "I2: a layer that is pruned grew"
+                assert self.method.regrows or not (mask & ~old).any(), "I2: a pruned weight came back"
+            elif not (self.method.trades or self.method.resizes):  # test_structured.py says how counts change then
+                assert mask.sum() == old.sum(), "I2: the number of active weights of a layer changed"
+            grown = self.values[name] if self.method.reservoir else torch.zeros_like(weight)
+            assert (weight == grown)[mask & ~old].all(), "I2: grown weights start at 0, or as they waited"
             assert (weight[~mask] == 0).all(), "I1: dropped weights are 0"
+            cleared = ~self.owner.backward_masks[name] if self.method.reservoir else mask ^ old
             for tensor in state[weight].values():
                 if torch.is_tensor(tensor) and tensor.shape == weight.shape:
-                    assert (tensor[mask ^ old] == 0).all(), "I3: state of changed entries is cleared"
+                    assert (tensor[cleared] == 0).all(), "I3: state of changed entries is cleared"
                     assert (tensor[mask & old] != 0).any(), "I3: state of the others is kept"
             self.changed[name] = self.changed.get(name, torch.zeros_like(mask)) | (mask ^ old)
 
@@ -58,9 +64,10 @@ class Witness(MaskObserver):
         for name, mask in self.owner.masks.items():
             weight = pl_module.get_parameter(name)
             assert (weight[~mask] == 0).all(), "I1: a masked weight is not 0"
+            trained = self.owner.backward_masks[name] if self.method.reservoir else mask
             for tensor in state[weight].values():
                 if torch.is_tensor(tensor) and tensor.shape == weight.shape:
-                    assert (tensor[~mask] == 0).all(), "masked entries gather no optimizer state"
+                    assert (tensor[~trained] == 0).all(), "masked entries gather no optimizer state"
 
 
 OPTIONS = {
