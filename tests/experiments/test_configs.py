@@ -76,7 +76,7 @@ def test_every_configuration_runs(
     scores = {"lsp": "test/pck@0.2", "synthetic_pose": "test/pck@0.2", "mpii": "test/pckh@0.5"}
     assert scores.get(config.parent.name, "test/acc") in cli.trainer.callback_metrics
     owners = [callback for callback in callbacks_of(cli.trainer) if isinstance(callback, MaskOwner)]
-    methods = ("static", "set", "rigl", "gmp", "nm", "groups")
+    methods = ("static", "set", "rigl", "gmp", "nm", "groups", "snfs", "granet", "topkast")
     assert len(owners) == any(method in config.stem for method in methods)
     for owner in owners:
         for method in getattr(owner, "methods", [owner]):
