@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from .image_files import ImageFiles
 from .jpeg import jpeg_size
-from .photos import Photo, decode_photo
+from .photos import Photo, Reduction, decode_photo
 
 if TYPE_CHECKING:
     import albumentations  # type: ignore[import-untyped]
@@ -83,7 +83,7 @@ class ImageNetSamples(Dataset[Batch]):
         if (whole[0] < whole[1]) != (photo.shape[0] < photo.shape[1]):  # turned by its orientation
             box = box[1], box[0], box[3], box[2]
         pixels = crop.apply(photo, crop_coords=box)
-        return cv2.flip(pixels, 1) if draws.random() < 0.5 else pixels
+        return np.asarray(cv2.flip(pixels, 1) if draws.random() < 0.5 else pixels, np.uint8)
 
     def _centre(self, index: int) -> Photo:
         encoded, name = self.files.read(index), self.files.path(index)
@@ -93,8 +93,9 @@ class ImageNetSamples(Dataset[Batch]):
         return np.asarray(centre_crop(shorter, self.size)(image=photo)["image"], np.uint8)
 
 
-def _reduction(have: int, need: int) -> int:
-    return next((r for r in (8, 4, 2) if have // r >= need), 1)
+def _reduction(have: int, need: int) -> Reduction:
+    options: tuple[Reduction, ...] = (8, 4, 2)
+    return next((option for option in options if have // option >= need), 1)
 
 
 def _albumentations() -> albumentations:

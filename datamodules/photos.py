@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 Photo = NDArray[np.uint8]
+Reduction = Literal[1, 2, 4, 8]
 
 MEAN = STD = 0.5
 """What `to_input` takes off and divides by, once grey values lie in [0, 1]; the same for all three channels."""
@@ -41,9 +42,7 @@ def to_input(photos: Photo) -> Tensor:
     return planes.to(torch.float32, memory_format=torch.contiguous_format).sub_(255 * MEAN).div_(255 * STD)
 
 
-def decode_photo(
-    encoded: bytes | Photo, name: str | Path, *, upright: bool = False, reduction: Literal[1, 2, 4, 8] = 1
-) -> Photo:
+def decode_photo(encoded: bytes | Photo, name: str | Path, *, upright: bool = False, reduction: Reduction = 1) -> Photo:
     """RGB (H, W, 3) from the bytes of an image file; grey, CMYK, 16-bit and transparent ones are converted.
 
     Args:

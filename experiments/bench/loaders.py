@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,7 +96,7 @@ def training(network: nn.Module, images: Tensor, classes: int) -> Callable[[], i
     return step
 
 
-def rates(loaders: Mapping[str, DataLoader[Sample]], step: Callable[[], int], steps: int) -> dict[str, float]:
+def rates(loaders: Mapping[str, DataLoader[Any]], step: Callable[[], int], steps: int) -> dict[str, float]:
     """Median images/s of training and of whole passes through loaders, whose first batch waits for their workers."""
     found: dict[str, list[float]] = {name: [] for name in ("training", *loaders)}
     step()
@@ -110,6 +111,10 @@ def rates(loaders: Mapping[str, DataLoader[Sample]], step: Callable[[], int], st
             seen = sum(len(labels) for _, labels in batches)
             found[name].append(seen / (time.perf_counter() - begun))
     return {name: statistics.median(values) for name, values in found.items()}
+
+
+def ready(batch: Any) -> Any:
+    return batch
 
 
 def report(console: Console, title: str, found: Mapping[str, float]) -> None:
@@ -128,7 +133,7 @@ def cifar(console: Console, count: int = 6400, batch: int = 128) -> dict[str, fl
     samples = CIFARImages(images, labels, data.finish, augment=True)
     found = rates(
         {
-            "CIFAR10DataModule": DataLoader(samples, batch, shuffle=True, collate_fn=lambda ready: ready),
+            "CIFAR10DataModule": DataLoader(samples, batch, shuffle=True, collate_fn=ready),
             "plain, Pillow": DataLoader(PlainCIFAR(images, labels), batch, shuffle=True),
         },
         training(ResNet20(), torch.randn(batch, 3, 32, 32), 10),
