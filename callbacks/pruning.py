@@ -38,7 +38,8 @@ class GradualPruning(PeriodicUpdates):
     ``masks_from`` prunes what those leave active. A weight that no optimizer holds (yet) is pruned with those of
     the first that holds any. A run that ends before the window does ends with a warning.
 
-    Logs what :class:`SparseTraining` logs; ``sparsity/target`` follows the schedule.
+    Logs what :class:`SparseTraining` logs, and at each update ``sparsity/churn`` and ``sparsity/explored``;
+    ``sparsity/target`` follows the schedule.
 
     Args:
         sparsity: final fraction of zeros over all selected weights, in [0, 1).

@@ -79,7 +79,10 @@ class TwoOptimizers(TinyModule):
 
 
 class Scripted(pl.LightningModule):
-    """Linear layers with given weights, one row each, whose gradients are given too, step by step."""
+    """Linear layers with given weights, one row each, whose gradients are given too, step by step.
+
+    With a learning rate of 0 the weights stay as they are, whatever the gradients.
+    """
 
     def __init__(
         self, weights: dict[str, list[float]], gradients: list[dict[str, list[float]]], lr: float = 0.0
@@ -97,6 +100,10 @@ class Scripted(pl.LightningModule):
         return torch.stack(
             [(layer.weight * torch.tensor([gradients[name]])).sum() for name, layer in self.layers.items()]
         ).sum()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if not self.lr:
+            self.zero_grad()  # 0 * NaN is NaN
 
     def rows(self) -> dict[str, list[float]]:
         return {name: layer.weight[0].tolist() for name, layer in self.layers.items()}

@@ -152,6 +152,7 @@ def check(method: Method, optimizer: str, options: dict) -> None:
     assert trainer.gradient_clip_val == options.get("gradient_clip_val"), "clipping is on again"
     assert witness.updates == method.updates(trainer.global_step)
     assert any(c.any() for c in witness.changed.values()) == method.moves
+    assert ("sparsity/explored" in trainer.callback_metrics) == method.moves
     assert module.losses[-1] < module.losses[0]
     assert math.isfinite(module.losses[-1])
 
