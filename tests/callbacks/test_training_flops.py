@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,17 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from callbacks import SET, GradualPruning, RigL, SparseTraining, TrainingFlops
-from callbacks.sparsity import Flops, Gradient, Inverted, Magnitude, PruningWindow, Random, UpdateWindow
+from callbacks import SET, SNFS, GradualPruning, RigL, SparseGroups, SparseTraining, TopKAST, TrainingFlops
+from callbacks.owner import MaskOwner
+from callbacks.sparsity import ERK, Flops, Gradient, Inverted, Magnitude, PruningWindow, Random, UpdateWindow, select
 
 FLOPS = Flops.of(TinyModule(), torch.zeros(1, 1, 8, 8))
+SHAPES = {name: weight.parameter.shape for name, weight in select(TinyModule()).items()}
+SIZES = {name: shape.numel() for name, shape in SHAPES.items()}
 WINDOW = UpdateWindow(4, stop=1.0)
 
 
-def sparse(owner: SparseTraining) -> float:
+def sparse(owner: MaskOwner) -> float:
     return FLOPS.sparse({name: owner.masks.counts[name] / mask.numel() for name, mask in owner.masks.items()})
 
 
@@ -40,6 +44,32 @@ def test_methods_pay_for_the_gradients_they_look_at(first: bool) -> None:
         expected = 24 * 3 * sparse(owner) + dense_steps * (FLOPS.dense - sparse(owner))
         assert counter.total == pytest.approx(16 * expected), owner
         assert counter.dense == pytest.approx(24 * 16 * 3 * FLOPS.dense)
+
+
+def test_methods_that_look_at_more_gradients_pay_for_them() -> None:
+    def shares(counts: Mapping[str, int]) -> dict[str, float]:
+        return {name: count / SIZES[name] for name, count in counts.items()}
+
+    snfs = SNFS(0.8, window=WINDOW, redistribute=False)
+    several = RigL(0.8, window=UpdateWindow(4, stop=5), gradient_steps=3)
+    kast = TopKAST(0.8, exploration=0.1, window=WINDOW)
+    for owner, dense_steps in ((snfs, 24), (several, 3), (kast, 0)):
+        counter = TrainingFlops()
+        fit(TinyModule(), [counter, owner])
+        expected = 24 * 3 * sparse(owner) + dense_steps * (FLOPS.dense - sparse(owner))
+        if owner is kast:
+            wider = ERK()(SHAPES, 0.7)
+            expected += 24 * (FLOPS.sparse(shares(wider)) - sparse(owner))
+        assert counter.total == pytest.approx(16 * expected), owner
+
+
+def test_groups_pay_each_by_its_method() -> None:
+    counter = TrainingFlops()
+    first = RigL(0.5, include="network.4.weight", window=WINDOW, update_replaces_step=False)
+    owner = SparseGroups([first, SET(0.8, include="network.6.weight", window=WINDOW, update_replaces_step=False)])
+    fit(TinyModule(), [counter, owner])
+    dense = FLOPS.sparse({"network.6.weight": owner.masks.counts["network.6.weight"] / 120}) - sparse(owner)
+    assert counter.total == pytest.approx(16 * (24 * 3 * sparse(owner) + 5 * dense))
 
 
 def test_pruning_pays_for_what_is_left() -> None:
