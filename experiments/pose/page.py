@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from datamodules import LSP_SKELETON
 
 from ..provenance import read_rows
+from . import published
 from .pictures import plot_alphas, save
 
 Row = Mapping[str, str]
+PARTS = ("Head", "Sho", "Elb", "Wri", "Hip", "Kne", "Ank")  # the columns of published tables
 
 
 def pose_page(rows_of: Path) -> str:
@@ -42,6 +44,13 @@ def pose_page(rows_of: Path) -> str:
             *_table(runs),
             "",
             f"![score against cost]({rows_of.stem}_cost.png)",
+            "",
+            "## By joint",
+            "",
+            "Mean of both sides, and of neck and head top. Below: published networks trained on the same images, recomputed "
+            "from their authors' predictions.",
+            "",
+            *_parts(runs),
             "",
             *_alphas(rows_of),
             *_robustness(rows_of),
@@ -114,6 +123,17 @@ def _robustness(rows_of: Path) -> list[str]:
 
 def _beside(rows_of: Path, what: str) -> Path:
     return rows_of.with_name(f"{rows_of.stem}_{what}.csv")
+
+
+def _parts(runs: Mapping[str, Sequence[Row]]) -> list[str]:
+    lines = [f"| configuration | {' | '.join(PARTS)} | all |", "|---|" + "---:|" * (len(PARTS) + 1)]
+    ours = {
+        f"`{config}`": [mean(rows, part) for part in PARTS] + [mean(rows, "score")] for config, rows in runs.items()
+    }
+    theirs = published.LSP if all(row["data"] == "LSP" for rows in runs.values() for row in rows) else {}
+    for name, (*parts, all_joints) in [*ours.items(), *theirs.items()]:
+        lines.append(f"| {name} | " + " | ".join(f"{part:.1f}" for part in parts) + f" | {all_joints:.2f} |")
+    return lines
 
 
 def draw_alphas(rows_of: Path) -> None:

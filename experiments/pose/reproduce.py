@@ -22,6 +22,7 @@ from ..provenance import append_row, provenance, read_rows, write_rows
 from ..reproduce import seed_arguments
 from ..tracking import finish_wandb, set_wandb_mode
 from .evaluate import evaluate
+from .page import PARTS
 from .pose_pictures import PosePictures
 from .predictions import write_predictions
 from .trained import predict_test
@@ -43,7 +44,7 @@ COLUMNS = [
         "sparsity",
         "active_gmac",
     ),
-    *("score", "low", "high", "score_no_flip", "mirrored_share", "either_side", "auc", "minutes"),
+    *("score", "low", "high", "score_no_flip", "mirrored_share", "either_side", "auc", *PARTS, "minutes"),
     *("commit", "versions", "machine"),
 ]
 
@@ -123,6 +124,7 @@ def reproduce(
         "mirrored_share": "" if mirrored.percent is None else f"{mirrored.percent:.1f}",
         "either_side": f"{either.percent:.2f}",
         "auc": f"{auc.percent:.2f}",
+        **{part: f"{scores[True].columns[part]:.1f}" for part in PARTS},
         "minutes": f"{trained:.1f}",
         **source,
     }
