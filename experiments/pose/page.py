@@ -47,8 +47,8 @@ def pose_page(rows_of: Path) -> str:
             "",
             "## By joint",
             "",
-            "Mean of both sides, and of neck and head top. Below: published networks trained on the same images, recomputed "
-            "from their authors' predictions.",
+            "Mean of both sides, and of neck and head top. Below: published networks trained on the same images, "
+            "recomputed from their authors' predictions.",
             "",
             *_parts(runs),
             "",

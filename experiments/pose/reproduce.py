@@ -124,7 +124,7 @@ def reproduce(
         "mirrored_share": "" if mirrored.percent is None else f"{mirrored.percent:.1f}",
         "either_side": f"{either.percent:.2f}",
         "auc": f"{auc.percent:.2f}",
-        **{part: f"{scores[True].columns[part]:.1f}" for part in PARTS},
+        **{part: "" if (found_of := scores[True].columns[part]) is None else f"{found_of:.1f}" for part in PARTS},
         "minutes": f"{trained:.1f}",
         **source,
     }
