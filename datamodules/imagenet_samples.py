@@ -32,7 +32,8 @@ class ImageNetSamples(Dataset[Batch]):
     """Crops and labels, fetched in whole batches: float32 (B, 3, size, size), RGB, normalised, and int64 (B,).
 
     Photos are turned as their EXIF orientation says. Where the crop is still as large as needed in half, a quarter
-    or an eighth of the photo, only that is decoded; the crop's edges then lie on whole px of that.
+    or an eighth of the photo, only that is decoded, which averages its px; the crop's edges then lie on whole px of
+    that. The rest of resizing, by less than 2, is bilinear.
 
     Args:
         files: the photos.
@@ -108,11 +109,11 @@ def _albumentations() -> albumentations:
 @cache
 def random_crop(size: int) -> albumentations.RandomResizedCrop:
     """8 to 100 % of the area, width to height from 3/4 to 4/3, resized to a square."""
-    return _albumentations().RandomResizedCrop((size, size), area_for_downscale="image")
+    return _albumentations().RandomResizedCrop((size, size))
 
 
 @cache
 def centre_crop(shorter: int, size: int) -> albumentations.Compose:
     """The square centre, once the shorter side is resized."""
     A = _albumentations()  # noqa: N806  # as everyone calls it
-    return A.Compose([A.SmallestMaxSize(shorter, area_for_downscale="image"), A.CenterCrop(size, size)])
+    return A.Compose([A.SmallestMaxSize(shorter), A.CenterCrop(size, size)])

@@ -68,7 +68,7 @@ class PlainImageNet(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         path = self.paths[index]
         image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-        image = image.resize((224, 224), Image.Resampling.BILINEAR, self.part(*image.size))
+        image = image.crop(self.part(*image.size)).resize((224, 224), Image.Resampling.BILINEAR)
         image = image.transpose(Mirror) if random.random() < 0.5 else image
         return normalised(image, MEAN, STD), self.classes.index(path.parent)
 
