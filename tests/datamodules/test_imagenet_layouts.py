@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import WNIDS, packed, write_files, write_imagenet, write_validation_classes
+from fakes import WNIDS, coloured_jpeg, packed, write_files, write_imagenet, write_validation_classes
 
 from datamodules.imagenet_layouts import find_images
 from datamodules.photos import decode_photo
@@ -124,6 +124,17 @@ def test_cut_off_tars(tmp_path, name, share):
         ValueError, match=rf"{name} .*(damaged or another file|holds no classes)|6 lines for . validation"
     ):
         find_images(tmp_path)
+
+
+def test_a_part_without_an_end_does_not_run_into_the_next(tmp_path):
+    root = write_imagenet(tmp_path, "tars")
+    path = root / "ILSVRC2012_img_train.tar"
+    raw = coloured_jpeg(0, 0, 8, 8)
+    whole = packed({"a.JPEG": raw})
+    cut = whole[: 512 + -(-len(raw) // 512) * 512]  # without the empty blocks at the end
+    path.write_bytes(packed({f"{wnid}.tar": cut for wnid in WNIDS}))
+    with pytest.raises(ValueError, match=rf"{path} is damaged .*{WNIDS[0]}.tar/{WNIDS[1]}.tar is cut off"):
+        find_images(root)
 
 
 def test_a_training_tar_of_images(tmp_path):
