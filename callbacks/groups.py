@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .observer import log_metrics
 from .owner import MaskOwner
 from .sparse_training import SparseTraining
 from .sparsity import Masks, SparseWeight
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 # What a method may do in its own way; SparseGroups sees to it that it still does.
 PASSED_ON = {
+    "explored",
     "first_masks",
     "gradient_counts",
     "masks_changed",
@@ -36,7 +38,7 @@ class SparseGroups(MaskOwner):
     what none selects stays dense. When updates replace steps, that of any method replaces the step of the whole
     optimizer. Methods with equal seeds draw equal numbers for weights of equal shape: give each a seed of its own.
 
-    ``masks``, ``sparsity/target``, ``sparsity/actual`` and ``sparsity/churn`` are of all methods together, and
+    ``masks``, ``sparsity/target``, ``actual``, ``churn`` and ``explored`` are of all methods together, and
     observers see all masks at once, once a step. What a method logs is in ``sparsity/group0/...``,
     ``sparsity/group1/...``, in the order of ``methods``.
 
@@ -128,6 +130,10 @@ class SparseGroups(MaskOwner):
             if theirs:
                 method.masks = method.masks.replace(theirs)
                 method.masks_changed(trainer, optimizer, theirs)
+        log_metrics(trainer, {f"{self._prefix}explored": self.explored() / self.masks.size})
+
+    def explored(self) -> int:
+        return sum(method.explored() for method in self.methods)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

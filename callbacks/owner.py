@@ -188,6 +188,10 @@ class MaskOwner(pl.Callback, ABC):
         """How many entries of each weight's gradient the coming step uses: by default those of the active weights."""
         return self.masks.counts
 
+    def explored(self) -> int:
+        """How many weights were ever active."""
+        return sum(self.masks.counts.values())
+
     def change_masks(
         self,
         trainer: pl.Trainer,

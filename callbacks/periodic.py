@@ -79,11 +79,12 @@ class PeriodicUpdates(SparseTraining, ABC):
 
     def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
         super().masks_changed(trainer, optimizer, changed)
-        ever = 0
         for name, mask in self.masks.items():
             self._explored[name] |= pack(mask)
-            ever += count_packed(self._explored[name])
-        log_metrics(trainer, {f"{self._prefix}explored": ever / self.masks.size})
+        log_metrics(trainer, {f"{self._prefix}explored": self.explored() / self.masks.size})
+
+    def explored(self) -> int:
+        return sum(map(count_packed, self._explored.values()))
 
     def _state(self) -> dict[str, Any]:
         return {

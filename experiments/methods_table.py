@@ -98,21 +98,26 @@ def method_table(rows_of: Path, network: str) -> str:
     """Markdown, with the measured columns of ``<network>_<run>`` where there are rows."""
     rows = read_rows(rows_of)
     runs = by_config(rows)
-    lines = [
-        "| callback | mask | paper | training step | accuracy, % | its training, of dense |",
-        "|---|---|---|---|---:|---:|",
-    ]
+    lines = ["| callback | mask | paper | FLOPs of a training step |", "|---|---|---|---|"]
+    if rows:
+        lines = [f"{lines[0]} accuracy, % | of training, of dense |", f"{lines[1]}---:|---:|"]
     for method in METHODS:
-        found: list[Row] = [] if method.run is None else runs.get(f"{network}_{method.run}".rstrip("_"), [])
-        measured = [f"{100 * mean(found, 'test_acc'):.2f}", f"{mean(found, 'train_ratio'):.3f}"] if found else ["", ""]
         code = f"`{method.callback}`" if "(" in method.callback else method.callback
-        lines.append("| " + " | ".join([code, method.mask, method.paper, method.cost, *measured]) + " |")
-    if not rows:
-        return "\n".join(lines)
-    steps = "/".join(sorted({row["steps"] for row in rows}))
-    seeds = "/".join(sorted({str(len(runs_of)) for runs_of in runs.values()}))
+        cells = [code, method.mask, method.paper, method.cost]
+        found: list[Row] = [] if method.run is None else runs.get(f"{network}_{method.run}".rstrip("_"), [])
+        if rows:
+            cells += (
+                [f"{100 * mean(found, 'test_acc'):.2f}", f"{mean(found, 'train_ratio'):.3f}"] if found else ["", ""]
+            )
+        lines.append("| " + " | ".join(cells) + " |")
     note = (
-        f"*f* is the FLOPs of a sample's forward pass. Accuracy: ResNet-20 on CIFAR-10 at 90 % (ERK), {steps} steps of "
-        f"128 images, a short run, mean of {seeds} seeds; [all rows](experiments/results/{rows_of.stem}.md)."
+        "f: a forward pass at the sparsity of the mask, or dense; gradients of activations and of weights cost as much."
     )
+    if rows:
+        steps = "/".join(sorted({row["steps"] for row in rows}))
+        seeds = "/".join(sorted({str(len(runs_of)) for runs_of in runs.values()}))
+        note += (
+            f" Accuracy: ResNet-20 on CIFAR-10 at 90 % (ERK), {steps} steps of 128 images, a short run, mean of "
+            f"{seeds} seeds; [all rows](experiments/results/{rows_of.stem}.md)."
+        )
     return "\n".join([*lines, "", note])

@@ -14,7 +14,7 @@ from callbacks.sparsity import Masks, storage_bytes
 def sparsity_table(masks: Mapping[str, Tensor]) -> Table:
     """Shape, sparsity and active weights of every sparse layer, and their total."""
     table = Table(title="Sparse weights")
-    table.add_column("layer")
+    table.add_column("layer", min_width=max(map(len, masks), default=0))
     for column in ("shape", "sparsity", "active", "all"):
         table.add_column(column, justify="right")
     total_active = total = 0

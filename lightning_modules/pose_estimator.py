@@ -148,6 +148,8 @@ class PartBasedPoseEstimator(pl.LightningModule):
 
     def _log_alphas(self) -> None:
         """Every ``log_every_n_steps``, the factors of a network with kinematic updates."""
+        if self._trainer is None:  # a copy that a monitor looks at
+            return
         updates = getattr(self.network, "updates", None)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
         if isinstance(updates, KinematicUpdates) and every and self.trainer.global_step % every == 0:

@@ -40,7 +40,8 @@ class Witness(MaskObserver):
         self.updates.append(trainer.global_step)
         state = trainer.optimizers[0].state
         totals = [sum(int(mask.sum()) for mask in each.values()) for each in (self.before, masks)]
-        assert totals[0] == totals[1] or self.method.prunes, "I2: the number of active weights changed"
+        changes = self.method.prunes or self.method.resizes
+        assert totals[0] == totals[1] or changes, "I2: the number of active weights changed"
         for name, mask in masks.items():
             weight, old = pl_module.get_parameter(name), self.before[name]
             if self.method.prunes:
