@@ -16,7 +16,8 @@ from .pose.page import draw_alphas, draw_cost, pose_page
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
 LENET5 = ROOT / "experiments" / "results" / "lenet5"
-CLASSIFIERS = [ROOT / "experiments" / "results" / name for name in ("cifar10.csv",)]
+CIFAR10 = ROOT / "experiments" / "results" / "cifar10.csv"
+CLASSIFIERS = [CIFAR10]
 POSES = [ROOT / "experiments" / "results" / name for name in ("lsp.csv", "lsp_short.csv")]
 README = ROOT / "README.md"
 
@@ -47,7 +48,7 @@ def readme() -> str:
     """README.md with its tables between their markers."""
     text = README.read_text()
     tables = {
-        "methods": method_table(CLASSIFIERS[0], "resnet20"),
+        "methods": method_table(CIFAR10, "resnet20"),
         "results": f"## Results\n\n{mnist_table()}",
         "costs": cost_table(),
     }

@@ -110,7 +110,7 @@ def test_small_last_batches_and_accumulated_ones_count_their_samples() -> None:
 def test_a_stopped_fit_goes_on_counting(tmp_path: Path) -> None:
     whole, parts = TrainingFlops(), TrainingFlops()
     fit(TinyModule(), [whole, RigL(0.8, window=WINDOW)])
-    first = trainer([parts, RigL(0.8, window=WINDOW)], max_steps=10)
+    first = trainer([parts, RigL(0.8, window=WINDOW)], max_steps=12)
     first.fit(TinyModule(), loader())
     first.save_checkpoint(tmp_path / "half.ckpt")
     again = TrainingFlops()
