@@ -50,9 +50,16 @@ def test_neurons_are_ablated_and_the_others_share_their_budget() -> None:
         inputs = owner.masks[name][0].numel()
         assert {(neurons, min(budget[name] // neurons, inputs)) for neurons, _ in sizes} == sizes
     assert len(watch.sizes["network.4.weight"]) > 1
-    assert {neurons for neurons, _ in watch.sizes["network.6.weight"]} == {5}, "the last layer keeps its neurons"
     assert list(memory.of("sparsity/target").values()) == list(memory.of("sparsity/actual").values())
     assert len(set(memory.of("sparsity/target").values())) > 1, "the target follows what is rounded away"
+
+
+def test_the_last_layer_keeps_its_neurons_when_others_lose_theirs() -> None:
+    owner = srigl(distribution=Uniform(), gamma=1.0, drop_fraction=Constant(0.5))
+    watch = FanIns(owner)
+    fit(TinyModule(), [owner, watch])
+    assert min(neurons for neurons, _ in watch.sizes["network.4.weight"]) < 24
+    assert {neurons for neurons, _ in watch.sizes["network.6.weight"]} == {5}
 
 
 def test_without_ablation_every_neuron_stays() -> None:
@@ -107,15 +114,17 @@ def test_given_masks_bring_their_budget_through_updates_and_a_resume(tmp_path: P
     given = sum(read_masks(tmp_path / "first.ckpt").counts.values())
 
     def run(steps: int, ckpt: Path | None = None) -> tuple[pl.Trainer, SRigL]:
-        owner = srigl(0.5, masks_from=tmp_path / "first.ckpt", window=UpdateWindow(4, stop=100))
+        owner = srigl(0.5, masks_from=tmp_path / "first.ckpt", window=UpdateWindow(4, stop=100), gamma=1.0)
         fitted = trainer([owner], max_steps=steps)
         fitted.fit(TinyModule(), loader(samples=16), ckpt_path=ckpt)  # the same batch every step
         return fitted, owner
 
     whole = run(21)[1]
-    part, _ = run(11)
+    part, stopped = run(11)
+    assert sum(stopped.masks.counts.values()) < given, "what is rounded away is not forgotten"
     part.save_checkpoint(tmp_path / "part.ckpt")
     rest = run(21, tmp_path / "part.ckpt")[1]
+    assert rest._state()["budget"] == whole._state()["budget"]
     assert rest.masks.digest() == whole.masks.digest() != read_masks(tmp_path / "first.ckpt").digest()
     assert 0 <= given - sum(whole.masks.counts.values()) < 37  # less than a weight a neuron
 
@@ -228,3 +237,7 @@ def test_masks_of_another_pattern_are_refused(tmp_path: Path) -> None:
         trainer([NM(include="Linear")]).fit(TinyModule(), loader(), ckpt_path=tmp_path / "any.ckpt")
     with pytest.raises(ValueError, match="are not 2:4"):
         fit(TinyModule(), [NM(include="Linear", masks_from=tmp_path / "any.ckpt")])
+    fewer = NM(1, 4, include="Linear", fixed=True)
+    fit(TinyModule(), [fewer], max_steps=1)
+    with pytest.raises(ValueError, match="are not 2:4"):
+        fit(TinyModule(), [NM(include="Linear", masks_from=fewer.masks)])
