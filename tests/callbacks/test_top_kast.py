@@ -193,6 +193,25 @@ def test_several_optimizers_move_their_own() -> None:
     assert all(owner.reservoir[name].any() for name in owner.masks)
 
 
+def test_an_optimizer_whose_weights_are_masked_again_moves_the_reservoir_too() -> None:
+    class Own(torch.optim.SGD):
+        """Not known to leave zeros alone."""
+
+    class Module(TinyModule):
+        def __init__(self, cls: type[torch.optim.Optimizer]) -> None:
+            super().__init__()
+            self.cls = cls
+
+        def configure_optimizers(self):
+            return self.cls(self.parameters(), lr=0.05, momentum=0.9)
+
+    owners = [TopKAST(0.8, window=WINDOW) for _ in range(2)]
+    for owner, cls in zip(owners, (torch.optim.SGD, Own), strict=True):
+        fit(Module(cls), [owner, Zeros(owner)], max_steps=10)
+    assert owners[0].masks.digest() == owners[1].masks.digest()
+    assert all(torch.equal(values, owners[1].reservoir[name]) for name, values in owners[0].reservoir.items())
+
+
 def test_an_exception_before_the_step_leaves_only_active_weights() -> None:
     class Fail(TinyModule):
         def on_before_optimizer_step(self, optimizer) -> None:
