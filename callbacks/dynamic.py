@@ -135,13 +135,8 @@ class DynamicSparseTraining(PeriodicUpdates):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._resume_clipping(trainer)
 
-    def gradient_counts(self) -> Mapping[str, int]:
-        counts = dict(super().gradient_counts())
-        if self.grow.needs_gradient:
-            steps = enumerate(self._steps)
-            dense = [index for index, step in steps if self._due(index, step) or self._averages_at(index, step)]
-            counts |= {name: weight.numel() for index in dense for name, weight in self._weights_of[index].items()}
-        return counts
+    def _looks_at_all(self, index: int, step: int) -> bool:
+        return self.grow.needs_gradient and (self._due(index, step) or self._averages_at(index, step))
 
     def _updatable(self, index: int) -> dict[str, nn.Parameter]:
         return {name: weight for name, weight in super()._updatable(index).items() if weight.grad is not None}

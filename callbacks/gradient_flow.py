@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .observer import MaskObserver, callbacks_of, log_metrics
-from .owner import MaskOwner
+from .observer import MaskObserver, log_metrics
+from .owner import mask_owner
 from .probe import Probe, ProbeLoss
 from .sparsity import gradient_flow
 
@@ -75,7 +75,7 @@ class GradientFlowMonitor(MaskObserver):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        if not any(isinstance(callback, MaskOwner) for callback in callbacks_of(trainer)):
+        if mask_owner(trainer) is None:
             self.on_dense_gradients(trainer, pl_module, optimizer, {})
 
     def on_dense_gradients(

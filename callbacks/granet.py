@@ -76,17 +76,15 @@ class GraNet(GradualPruning):
         shapes = {name: weight.parameter.shape for name, weight in selected.items()}
         return selected, self.distribution(shapes, self.initial_sparsity) if self.initial_sparsity else dense
 
-    def gradient_counts(self) -> Mapping[str, int]:
-        due = [index for index, step in enumerate(self._steps) if self._due(index, step)]
-        dense = {name: weight.numel() for index in due for name, weight in self._updatable(index).items()}
-        return {**super().gradient_counts(), **dense}
+    def _looks_at_all(self, index: int, step: int) -> bool:
+        return self._due(index, step)
 
     @torch.no_grad()
     def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
-        masks = {name: self.masks[name] for name in weights} | super().new_masks(optimizer, weights, step)
+        scores = self._scores(weights, step)
+        masks = {name: self.masks[name] for name in weights} | self._pruned(scores, step)
         held = self._members(optimizer)
         fraction = self.drop_fraction(self.window.progress(step, self._total_steps), lr_ratio(optimizer, held))
-        scores = self._scores(weights, step)
         for name, mask in masks.items():
             if (grad := weights[name].grad) is not None:
                 n = math.floor(int(mask.count_nonzero()) * fraction)

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from .files import write_whole
-from .observer import MaskObserver, callbacks_of, log_metrics
-from .owner import MaskOwner
+from .observer import MaskObserver, log_metrics
+from .owner import mask_owner
 from .probe import Probe, ProbeLoss
 from .sparsity import Exact, Spectrum, SpectrumMethod
 
@@ -106,7 +106,7 @@ class HessianSpectrum(MaskObserver):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        if _owner(trainer) is None:
+        if mask_owner(trainer) is None:
             self.on_dense_gradients(trainer, pl_module, optimizer, {})
 
     def on_dense_gradients(
@@ -115,7 +115,7 @@ class HessianSpectrum(MaskObserver):
         self._at_step(trainer, pl_module, masks)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        owner = _owner(trainer)
+        owner = mask_owner(trainer)
         self._at_step(trainer, pl_module, {} if owner is None else owner.masks)
         if never := sorted(step for step in self.at_steps if step > trainer.global_step):
             rank_zero_warn(f"at_steps holds {never}, but the run ended at step {trainer.global_step}")
@@ -212,7 +212,3 @@ def read_spectrum(path: str | Path) -> Spectrum:
 def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
     content = {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}
     write_whole({**content, "step": step, "when": when}, path)
-
-
-def _owner(trainer: pl.Trainer) -> MaskOwner | None:
-    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)

@@ -28,6 +28,11 @@ from .sparsity import Masks, SparseWeight
 from .sparsity.masks import clear_state, zero_inactive
 
 
+def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
+    """The callback that holds the masks, if there is one."""
+    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)
+
+
 class MaskOwner(pl.Callback, ABC):
     """Keeps the masks of a fit true, checkpoints them and says how sparse the weights are; not a method itself.
 

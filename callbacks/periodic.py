@@ -69,6 +69,15 @@ class PeriodicUpdates(SparseTraining, ABC):
         """Whether an optimizer's masks are to change after so many steps of it."""
         return self._deferred[index] or self.window.due(step, self._total_steps)
 
+    def gradient_counts(self) -> Mapping[str, int]:
+        looked_at = [index for index, step in enumerate(self._steps) if self._looks_at_all(index, step)]
+        dense = {name: weight.numel() for index in looked_at for name, weight in self._weights_of[index].items()}
+        return {**super().gradient_counts(), **dense}
+
+    def _looks_at_all(self, index: int, step: int) -> bool:
+        """Whether this step of an optimizer uses the gradients of inactive weights."""
+        return False
+
     def _updatable(self, index: int) -> dict[str, nn.Parameter]:
         """The weights that an update of this optimizer may change; without any it is put off."""
         return self._weights_of[index]

@@ -110,17 +110,20 @@ class GradualPruning(PeriodicUpdates):
 
     @torch.no_grad()
     def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
-        masks = {name: self.masks[name] for name in weights}
-        active = {name: self._target[name] for name in weights}
+        return self._pruned(self._scores(weights, step), step)
+
+    def _pruned(self, scores: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+        """The masks that lose weights, out of those that have scores."""
+        masks = {name: self.masks[name] for name in scores}
+        active = {name: self._target[name] for name in scores}
         scheduled = self._scheduled(step)
-        scores = self._scores(weights, step)
         if self.scope == "layer":
             kept = {name: min(count, scheduled[name]) for name, count in active.items()}
             changed = {
                 name: top_k(scores[name], kept[name], mask) for name, mask in masks.items() if kept[name] < active[name]
             }
         else:
-            total = sum(scheduled[name] for name in weights)
+            total = sum(scheduled[name] for name in scores)
             fewer = total < sum(active.values())
             changed = prune_globally(scores, masks, total, keep_layers=True) if fewer else {}
             kept = {name: int(mask.count_nonzero()) for name, mask in changed.items()}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.data import extract_batch_size
 
-from .observer import callbacks_of, log_metrics
-from .owner import MaskOwner
+from .observer import log_metrics
+from .owner import MaskOwner, mask_owner
 from .probe import detached_copy, training_loss, undisturbed
 from .sparsity import Flops
 from .sparsity.flops import counting
@@ -65,7 +64,7 @@ class TrainingFlops(pl.Callback):
         size = extract_batch_size(batch)
         if self.flops is None:
             self.flops = _count(trainer, pl_module, batch, size)
-        owner = next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)
+        owner = mask_owner(trainer)
         samples = size * trainer.world_size
         self.total += samples * (step_flops(self.flops, owner) if owner else 3 * self.flops.dense)
         self.dense += samples * 3 * self.flops.dense
@@ -93,11 +92,8 @@ class TrainingFlops(pl.Callback):
 
 def step_flops(flops: Flops, owner: MaskOwner) -> float:
     """Of the coming training step on one sample, under the owner's masks."""
-
-    def share(counts: Mapping[str, int]) -> dict[str, float]:
-        return {name: count / owner.masks[name].numel() for name, count in counts.items()}
-
-    return 2 * flops.sparse(share(owner.masks.counts)) + flops.sparse(share(owner.gradient_counts()))
+    gradients = {name: count / owner.masks[name].numel() for name, count in owner.gradient_counts().items()}
+    return 2 * flops.sparse(owner.masks.density) + flops.sparse(gradients)
 
 
 def _count(trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, size: int) -> Flops:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from .cifar_files import CIFAR10_FILES, CIFAR100_FILES, CIFARFiles
 from .cifar_images import CIFARImages, Finish, Raw, Transform
 from .downloads import fetch
-from .ordering import EpochSampler, ResumableDataLoader, training_loader
+from .ordering import EpochSampler, ResumableDataLoader, training_loader, whole_batches
 
 
 class CIFAR10DataModule(pl.LightningDataModule):
@@ -138,12 +138,7 @@ class CIFAR10DataModule(pl.LightningDataModule):
         return DataLoader(self._splits[split], **self._options())
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "num_workers": self.num_workers,
-            "collate_fn": _identity,
-            "generator": torch.Generator(),  # leaves the global random state alone
-        }
+        return whole_batches(self.batch_size, self.num_workers)
 
 
 class CIFAR100DataModule(CIFAR10DataModule):
@@ -152,7 +147,3 @@ class CIFAR100DataModule(CIFAR10DataModule):
     files = CIFAR100_FILES
     mean = (0.5071, 0.4865, 0.4409)
     std = (0.2673, 0.2564, 0.2762)
-
-
-def _identity(batch: Any) -> Any:
-    return batch

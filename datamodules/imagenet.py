@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader
 
 from .image_files import ImageFiles
 from .imagenet_layouts import find_images
 from .imagenet_samples import Batch, ImageNetSamples
 from .ordering import EpochSampler, ResumableDataLoader, training_loader
+from .photos import photo_batches
 
 
 class ImageNetDataModule(pl.LightningDataModule):
@@ -135,19 +134,4 @@ class ImageNetDataModule(pl.LightningDataModule):
         return DataLoader(ImageNetSamples(self._files(split), self.size), **self._options())
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": _one_thread,
-            "collate_fn": _identity,
-            "generator": torch.Generator(),  # leaves the global random state alone
-        }
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)  # workers share the cores, and a forked thread pool may hang
-
-
-def _identity(batch: Any) -> Any:
-    return batch
+        return photo_batches(self.batch_size, self.num_workers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Sequence
 from functools import cache
@@ -16,7 +15,7 @@ from torch.utils.data import Dataset
 
 from .image_files import ImageFiles
 from .jpeg import jpeg_size
-from .photos import Photo, Reduction, decode_photo
+from .photos import Photo, Reduction, decode_photo, import_albumentations
 
 if TYPE_CHECKING:
     import albumentations  # type: ignore[import-untyped]
@@ -99,21 +98,14 @@ def _reduction(have: int, need: int) -> Reduction:
     return next((option for option in options if have // option >= need), 1)
 
 
-def _albumentations() -> albumentations:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network
-    import albumentations  # takes seconds, which other data sets need not wait
-
-    return albumentations
-
-
 @cache
 def random_crop(size: int) -> albumentations.RandomResizedCrop:
     """8 to 100 % of the area, width to height from 3/4 to 4/3, resized to a square."""
-    return _albumentations().RandomResizedCrop((size, size))
+    return import_albumentations().RandomResizedCrop((size, size))
 
 
 @cache
 def centre_crop(shorter: int, size: int) -> albumentations.Compose:
     """The square centre, once the shorter side is resized."""
-    A = _albumentations()  # noqa: N806  # as everyone calls it
+    A = import_albumentations()  # noqa: N806  # as everyone calls it
     return A.Compose([A.SmallestMaxSize(shorter), A.CenterCrop(size, size)])

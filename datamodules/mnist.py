@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .downloads import fetch
-from .ordering import ResumableDataLoader, ResumableSampler, training_loader
+from .ordering import ResumableDataLoader, ResumableSampler, training_loader, whole_batches
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -164,12 +164,7 @@ class MNISTDataModule(pl.LightningDataModule):
         return DataLoader(self._splits[split], **self._options())
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "num_workers": self.num_workers,
-            "collate_fn": _identity,
-            "generator": torch.Generator(),  # leaves the global random state alone
-        }
+        return whole_batches(self.batch_size, self.num_workers)
 
     def _read_split(self, prefix: str) -> LabelledImages:
         images, labels = f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"
@@ -196,10 +191,6 @@ class MNISTDataModule(pl.LightningDataModule):
         except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged or another file: {error}. {WAY_OUT}") from error
         return data
-
-
-def _identity(batch: Any) -> Any:
-    return batch
 
 
 def _parse_idx(raw: bytes, *, images: bool) -> Tensor:

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any, cast
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 
@@ -130,6 +131,20 @@ class ResumableDataLoader(DataLoader[Any]):
         """Restores the sampler; Lightning calls this when it resumes within an epoch."""
         if isinstance(self.sampler, ResumableSampler):
             self.sampler.load_state_dict(state)
+
+
+def whole_batches(batch_size: int, num_workers: int) -> dict[str, Any]:
+    """Returns the arguments of a loader of data that is fetched in whole batches."""
+    return {
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "collate_fn": _identity,
+        "generator": torch.Generator(),  # leaves the global random state alone
+    }
+
+
+def _identity(batch: Any) -> Any:
+    return batch
 
 
 def training_loader(

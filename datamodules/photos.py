@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -12,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from .ordering import whole_batches
 
 Photo = NDArray[np.uint8]
 Reduction = Literal[1, 2, 4, 8]
@@ -117,3 +121,21 @@ class Photos(Dataset[Photo]):
         if self._encoded is None:
             return read_photo(path, upright=False)
         return decode_photo(self._encoded[self._ends[index] : self._ends[index + 1]], path)
+
+
+def photo_batches(batch_size: int, num_workers: int) -> dict[str, Any]:
+    """Returns the arguments of a loader of whole batches of photos, whose workers stay and do not fight for cores."""
+    staying = {"persistent_workers": num_workers > 0, "worker_init_fn": _one_thread}
+    return whole_batches(batch_size, num_workers) | staying
+
+
+def _one_thread(_worker: int) -> None:
+    cv2.setNumThreads(0)  # workers share the cores, and a forked thread pool may hang
+
+
+def import_albumentations() -> ModuleType:
+    """Returns albumentations, imported when it is needed: it takes seconds, which other data sets need not wait."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network
+    import albumentations  # type: ignore[import-untyped]
+
+    return cast(ModuleType, albumentations)

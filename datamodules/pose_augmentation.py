@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .photos import Photo
+from .photos import Photo, import_albumentations
 from .pose_crop import Bools, Floats, person_box
 from .skeletons import Skeleton
 
@@ -96,9 +95,7 @@ class PoseAugmentation:
 @cache
 def _pixels(colour: float, blur: float, dropout: float) -> albumentations.Compose:
     """Not an attribute: the command line takes those of a PoseAugmentation for its arguments."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network
-    import albumentations as A  # takes seconds, which other data sets need not wait
-
+    A = import_albumentations()  # noqa: N806  # as everyone calls it
     return A.Compose(
         [
             A.RandomBrightnessContrast(p=colour),

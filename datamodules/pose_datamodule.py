@@ -6,13 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import cv2
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader
 
 from .ordering import EpochSampler, ResumableDataLoader, training_loader
 from .people import People
+from .photos import photo_batches
 from .pose_augmentation import PoseAugmentation
 from .pose_samples import Batch, PoseSamples
 from .skeletons import LSP_SKELETON, Skeleton
@@ -103,19 +102,4 @@ class PoseDataModule(pl.LightningDataModule, ABC):
         return DataLoader(PoseSamples(people, self.input_size), **self._options())
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": _one_thread,
-            "collate_fn": _identity,
-            "generator": torch.Generator(),  # leaves the global random state alone
-        }
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)  # workers share the cores, and a forked thread pool may hang
-
-
-def _identity(batch: Any) -> Any:
-    return batch
+        return photo_batches(self.batch_size, self.num_workers)

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from .provenance import read_rows
+from .result_rows import by_config, draw_against_cost, mean, origin, together
 
-Row = Mapping[str, str]
 NAMES = {"CIFAR10": "CIFAR-10", "CIFAR100": "CIFAR-100", "ImageNet": "ImageNet"}
-
-
-def by_config(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Configuration -> its rows, by seed; configurations by their mean accuracy."""
-    found: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: int(row["seed"])):
-        found.setdefault(row["config"], []).append(row)
-    return dict(sorted(found.items(), key=lambda item: -mean(item[1], "test_acc")))
-
-
-def mean(rows: Sequence[Row], column: str) -> float:
-    return statistics.mean(float(row[column]) for row in rows)
 
 
 def accuracy_page(rows_of: Path) -> str:
@@ -35,18 +20,16 @@ def accuracy_page(rows_of: Path) -> str:
         "| training FLOPs, of dense | minutes a run |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for config, runs in by_config(rows).items():
+    for config, runs in by_config(rows, "test_acc").items():
         cells = [
             f"`{config}`",
-            "/".join(sorted({run["steps"] for run in runs})),
+            together(runs, "steps"),
             f"{100 * mean(runs, 'test_acc'):.2f}",
             ", ".join(f"{100 * float(run['test_acc']):.2f}" for run in runs),
             *(f"{mean(runs, column):.3f}" for column in ("sparsity", "forward_ratio", "train_ratio")),
             f"{statistics.median(float(run['minutes']) for run in runs):.1f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    commits = ", ".join(sorted({row["commit"] for row in rows}))
-    where = "; ".join(sorted({f"{row['machine']}; {row['versions']}" for row in rows}))
     return "\n".join(
         [
             f"# Classifiers on {data}",
@@ -60,23 +43,13 @@ def accuracy_page(rows_of: Path) -> str:
             "",
             f"![accuracy against training cost]({rows_of.stem}_cost.png)",
             "",
-            f"Commits {commits}; {where}.",
+            origin(rows),
             "",
         ]
     )
 
 
 def draw_accuracy(rows_of: Path) -> None:
-    """Accuracy against the FLOPs of training, one point a run, as ``<name>_cost.png`` beside the rows."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for config, runs in by_config(read_rows(rows_of)).items():
-        costs, scores = (
-            [scale * float(run[key]) for run in runs] for key, scale in (("train_ratio", 1), ("test_acc", 100))
-        )
-        axes.plot(costs, scores, "o", label=config)
-    axes.set_xlabel("FLOPs of training, of those of the dense network")
-    axes.set_ylabel("test accuracy, %")
-    axes.grid(visible=True, alpha=0.25)
-    axes.legend(fontsize="small")
-    figure.savefig(rows_of.with_name(f"{rows_of.stem}_cost.png"), dpi=120, metadata={"Software": None})
+    """Accuracy against the FLOPs of training."""
+    cost = "train_ratio", "FLOPs of training, of those of the dense network"
+    draw_against_cost(rows_of, cost, ("test_acc", "test accuracy, %"), times=100)

@@ -13,6 +13,7 @@ from rich.console import Console
 # a class is found in YAML by its short name because it is imported here
 import callbacks
 import callbacks.observer
+import callbacks.owner
 import callbacks.sparsity
 import datamodules
 import lightning_modules
@@ -30,11 +31,10 @@ class SparseCLI(LightningCLI):
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""
         if self.trainer.is_global_zero:
-            masks = callbacks.sparsity.Masks({})
-            for callback in callbacks.observer.callbacks_of(self.trainer):
-                if isinstance(callback, callbacks.MaskOwner):
-                    masks = callback.masks
-                    Console().print(sparsity_table(masks))
+            owner = callbacks.owner.mask_owner(self.trainer)
+            masks = owner.masks if owner else callbacks.sparsity.Masks({})
+            if owner:
+                Console().print(sparsity_table(masks))
             for callback in callbacks.observer.callbacks_of(self.trainer):
                 if isinstance(callback, callbacks.TrainingFlops) and callback.flops:
                     Console().print(cost_table(self.model, masks, callback))

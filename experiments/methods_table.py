@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from .classification import Row, by_config, mean
 from .provenance import read_rows
+from .result_rows import Row, by_config, mean, together
 
 
 class Method(NamedTuple):
@@ -97,7 +97,7 @@ METHODS = [
 def method_table(rows_of: Path, network: str) -> str:
     """Markdown, with the measured columns of ``<network>_<run>`` where there are rows."""
     rows = read_rows(rows_of)
-    runs = by_config(rows)
+    runs = by_config(rows, "test_acc")
     lines = ["| callback | mask | paper | FLOPs of a training step |", "|---|---|---|---|"]
     if rows:
         lines = [f"{lines[0]} accuracy, % | of training, of dense |", f"{lines[1]}---:|---:|"]
@@ -114,7 +114,7 @@ def method_table(rows_of: Path, network: str) -> str:
         "f: a forward pass at the sparsity of the mask, or dense; gradients of activations and of weights cost as much."
     )
     if rows:
-        steps = "/".join(sorted({row["steps"] for row in rows}))
+        steps = together(rows, "steps")
         seeds = "/".join(sorted({str(len(runs_of)) for runs_of in runs.values()}))
         note += (
             f" Accuracy: ResNet-20 on CIFAR-10 at 90 % (ERK), {steps} steps of 128 images, a short run, mean of "

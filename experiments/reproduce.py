@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 
-from callbacks import MaskOwner, TrainingFlops
+from callbacks import TrainingFlops
 from callbacks.observer import callbacks_of
+from callbacks.owner import mask_owner
 from callbacks.sparsity import Masks
 
 from .cli import main as run
@@ -63,11 +64,12 @@ def seed_arguments(config: Path, seed: int) -> list[str]:
 
 def costs(cli: LightningCLI) -> dict[str, str]:
     """Sparsity, FLOPs of a sample's forward pass, and FLOPs over those of the dense network, forward and training."""
-    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, MaskOwner)), Masks({}))
+    owner = mask_owner(cli.trainer)
+    masks = owner.masks if owner else Masks({})
     counter = next((c for c in callbacks_of(cli.trainer) if isinstance(c, TrainingFlops)), None)
     if counter is None or counter.flops is None:
         return {"sparsity": f"{masks.sparsity:.3f}"}
-    forward = counter.flops.sparse({name: masks.counts[name] / mask.numel() for name, mask in masks.items()})
+    forward = counter.flops.sparse(masks.density)
     return {
         "sparsity": f"{masks.sparsity:.3f}",
         "forward_flops": f"{forward:.4g}",

@@ -31,9 +31,8 @@ def sparsity_table(masks: Mapping[str, Tensor]) -> Table:
 def cost_table(module: nn.Module, masks: Masks, counter: TrainingFlops) -> Table:
     """What the network costs as it is and as a dense one: a sample's forward pass, its training so far, its storage."""
     assert counter.flops is not None
-    density = {name: masks.counts[name] / mask.numel() for name, mask in masks.items()}
     rows = {
-        "FLOPs of a forward pass": (counter.flops.sparse(density), counter.flops.dense),
+        "FLOPs of a forward pass": (counter.flops.sparse(masks.density), counter.flops.dense),
         "FLOPs of training": (counter.total, counter.dense),
         "bytes": (storage_bytes(module, masks.counts), storage_bytes(module, {})),
     }

@@ -74,6 +74,11 @@ class Masks(Mapping[str, Tensor]):
         """Number of active weights by name."""
         return {name: int(mask.count_nonzero()) for name, mask in self.items()}
 
+    @cached_property
+    def density(self) -> dict[str, float]:
+        """Share of active weights by name, in [0, 1]."""
+        return {name: count / self[name].numel() for name, count in self.counts.items()}
+
     @property
     def sparsity(self) -> float:
         """Fraction of inactive weights over all masks, in [0, 1]; 0 without masks."""

@@ -6,15 +6,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from datamodules import LSP_SKELETON
 
 from ..provenance import read_rows
+from ..result_rows import Row, by_config, draw_against_cost, mean, origin, together
 from . import published
 from .pictures import plot_alphas, save
 
-Row = Mapping[str, str]
 PARTS = ("Head", "Sho", "Elb", "Wri", "Hip", "Kne", "Ank")  # the columns of published tables
 
 
@@ -25,12 +23,8 @@ def pose_page(rows_of: Path) -> str:
         rows_of: CSV file of ``python -m experiments.pose reproduce``.
     """
     rows = read_rows(rows_of)
-    runs = by_config(rows)
-    data = "/".join(sorted({row["data"] for row in rows}))
-    people = "/".join(sorted({row["train_people"] for row in rows}))
-    tested = "/".join(sorted({row["test_people"] for row in rows}))
-    where = "; ".join(sorted({f"{row['machine']}; {row['versions']}" for row in rows}))
-    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    runs = by_config(rows, "score")
+    data, people, tested = (together(rows, column) for column in ("data", "train_people", "test_people"))
     return "\n".join(
         [
             f"# Poses on {data}",
@@ -54,22 +48,10 @@ def pose_page(rows_of: Path) -> str:
             "",
             *_alphas(rows_of),
             *_robustness(rows_of),
-            f"Commits {commits}; {where}.",
+            origin(rows),
             "",
         ]
     )
-
-
-def by_config(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Configuration -> its rows, by seed; configurations by their score."""
-    found: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: int(row["seed"])):
-        found.setdefault(row["config"], []).append(row)
-    return dict(sorted(found.items(), key=lambda item: -mean(item[1], "score")))
-
-
-def mean(rows: Sequence[Row], column: str) -> float:
-    return statistics.mean(float(row[column]) for row in rows)
 
 
 def _table(runs: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -80,7 +62,7 @@ def _table(runs: Mapping[str, Sequence[Row]]) -> list[str]:
         first = rows[0]
         cells = [
             f"`{config}`",
-            "/".join(sorted({row["steps"] for row in rows})),
+            together(rows, "steps"),
             f"{mean(rows, 'score'):.2f}",
             ", ".join(row["score"] for row in rows),
             f"{first['low']} .. {first['high']}",
@@ -147,14 +129,6 @@ def draw_alphas(rows_of: Path) -> None:
 
 
 def draw_cost(rows_of: Path) -> None:
-    """Score against the multiply-adds of active weights, one point a run, as ``<name>_cost.png`` beside the rows."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for config, rows in by_config(read_rows(rows_of)).items():
-        costs, scores = ([float(row[column]) for row in rows] for column in ("active_gmac", "score"))
-        axes.plot(costs, scores, "o", label=config)
-    axes.set_xlabel("G multiply-adds an image, active weights")
-    axes.set_ylabel("score, %")
-    axes.grid(visible=True, alpha=0.25)
-    axes.legend(fontsize="small")
-    figure.savefig(rows_of.with_name(f"{rows_of.stem}_cost.png"), dpi=120, metadata={"Software": None})
+    """Score against the multiply-adds of active weights."""
+    cost = "active_gmac", "G multiply-adds an image, active weights"
+    draw_against_cost(rows_of, cost, ("score", "score, %"))

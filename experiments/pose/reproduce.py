@@ -12,8 +12,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 
-from callbacks import MaskOwner
 from callbacks.observer import callbacks_of
+from callbacks.owner import mask_owner
 from callbacks.sparsity import Masks, multiply_adds
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
@@ -143,13 +143,14 @@ def costs_of(cli: LightningCLI) -> dict[str, object]:
     """Parameters and multiply-adds of the network, all and the active ones."""
     network, size = cli.model.network, cli.model.input_size
     counts = multiply_adds(network, torch.zeros(1, 3, size, size, device=cli.model.device))
-    masks = next((c.masks for c in callbacks_of(cli.trainer) if isinstance(c, MaskOwner)), Masks({}))
-    density = {name.removeprefix("network."): float(mask.float().mean()) for name, mask in masks.items()}
+    owner = mask_owner(cli.trainer)
+    masks = owner.masks if owner else Masks({})
+    density = {name.removeprefix("network."): share for name, share in masks.density.items()}
     active = sum(count * density.get(name, 1.0) for name, count in counts.items())
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "gmac": f"{sum(counts.values()) / 1e9:.3f}",
-        "sparsity": f"{masks.sparsity if masks else 0:.3f}",
+        "sparsity": f"{masks.sparsity:.3f}",
         "active_gmac": f"{active / 1e9:.3f}",
     }
 

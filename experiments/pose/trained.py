@@ -60,7 +60,7 @@ def predict_test(cli: LightningCLI, people: People | None = None) -> Predictions
         people: whom to look at; None for the test people.
     """
     cli.model.eval()
-    people = people or cli.datamodule.people("test")
+    people = cli.datamodule.people("test") if people is None else people
     loader = cli.datamodule.ordered_dataloader(people)
     batches: list[Any] = cli.trainer.predict(cli.model, loader, ckpt_path=None) or []
     index = torch.cat([batch["index"] for batch in batches]).cpu()
