@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,10 @@ class LSPDataModule(PoseDataModule):
         observer_centric: call left and right as the observer sees them (see `observer_centric`) instead of
             as the person does. Older results are in this setting, which is easier by about 8 points.
         val_size: number of LSP's training people held out for validation, chosen by `seed`.
+        repeats: times that each of LSP's own training people is shown in an epoch; LSP-extended has more people,
+            less carefully labelled.
+        box_scale: side of every box, in sides of those that `read_lsp` and `read_lspet` give. 0.9 cuts joints
+            off 4 % of LSP's training people, and shows the others larger.
         loading: see `PoseDataModule`.
 
     Raises:
@@ -126,17 +132,19 @@ class LSPDataModule(PoseDataModule):
         extended: bool = True,
         observer_centric: bool = False,
         val_size: int = 100,
+        repeats: int = 1,
+        box_scale: float = 1.0,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
         if val_size < 0:
             raise ValueError(f"val_size is {val_size}; pass 0 or more.")
-        self.root, self.extended, self.observer_centric, self.val_size = (
-            Path(root),
-            extended,
-            observer_centric,
-            val_size,
-        )
+        if repeats < 1:
+            raise ValueError(f"repeats is {repeats}; pass 1 or more.")
+        if not 0 < box_scale < math.inf:
+            raise ValueError(f"box_scale is {box_scale}; pass a positive number, 1 for the boxes as they are.")
+        self.root, self.extended, self.observer_centric = Path(root), extended, observer_centric
+        self.val_size, self.repeats, self.box_scale = val_size, repeats, box_scale
 
     def read(self) -> dict[str, People]:
         """Returns the people of "train", "test" and, unless `val_size` is 0, "val"."""
@@ -144,10 +152,12 @@ class LSPDataModule(PoseDataModule):
         everyone = read_lsp(self.root / "lsp_dataset", relabel)
         half = len(everyone) // 2
         train, val = everyone.take(np.arange(half)).hold_out(self.val_size, self.seed)
+        train = train.take(np.tile(np.arange(len(train)), self.repeats))
         if self.extended:
             train = train.and_([read_lspet(self.root / "lspet_dataset", relabel)])
         splits = {"train": train, "test": everyone.take(np.arange(half, len(everyone)))}
-        return splits | ({"val": val} if self.val_size else {})
+        splits |= {"val": val} if self.val_size else {}
+        return {name: replace(people, boxes=people.boxes * [1, 1, self.box_scale]) for name, people in splits.items()}
 
 
 def _table(path: Path, shape: tuple[int, int]) -> Floats:

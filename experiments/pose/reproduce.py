@@ -114,7 +114,7 @@ def reproduce(
         "data": protocol.name if protocol.name in type(cli.datamodule).__name__ else "drawn figures",
         "seed": seed,
         "steps": cli.trainer.global_step,
-        "train_people": len(cli.datamodule.people("train")),
+        "train_people": len(set(cli.datamodule.people("train").names)),
         "test_people": scores[True].people,
         **costs_of(cli),
         "score": f"{main.percent:.2f}",

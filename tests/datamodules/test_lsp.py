@@ -1,13 +1,15 @@
+import math
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fakes import write_lsp, write_lspet
 from scipy.io import loadmat, savemat
 
-from datamodules import LSP_SKELETON, LSPDataModule
+from datamodules import LSP_SKELETON, LSPDataModule, PoseAugmentation
 from datamodules.lsp import observer_centric, read_lsp, read_lspet
 
 DATA_ROOT = os.environ.get("DATA_ROOT")
@@ -89,6 +91,24 @@ def test_splits(root):
     assert len(fake(root, val_size=0).people("train")) == 16
     chosen = {tuple(fake(root, seed=seed, extended=False).people("val").names) for seed in range(8)}
     assert len(chosen) > 1
+
+
+def test_repeats_show_the_training_people_of_lsp_more_often(root):
+    once, thrice = fake(root, augmentation=PoseAugmentation()), fake(root, repeats=3, augmentation=PoseAugmentation())
+    names = list(once.people("train").names)
+    assert list(thrice.people("train").names) == 3 * names[:4] + names[4:]
+    for split in "val", "test":
+        assert list(thrice.people(split).names) == list(once.people(split).names)
+    samples = thrice.train_dataloader().dataset
+    assert not torch.equal(samples[0]["image"], samples[4]["image"])  # the same person, otherwise augmented
+
+
+def test_box_scale_scales_the_boxes_of_all(root):
+    plain, closer = fake(root), fake(root, box_scale=0.9)
+    for split in "train", "val", "test":
+        boxes, expected = closer.people(split).boxes, plain.people(split).boxes
+        np.testing.assert_array_equal(boxes[:, :2], expected[:, :2])
+        np.testing.assert_allclose(boxes[:, 2], 0.9 * expected[:, 2])
 
 
 def test_lsp_alone_does_not_need_the_extended_set(tmp_path):
@@ -214,6 +234,11 @@ def test_arguments_out_of_range(root):
         fake(root, val_size=-1)
     with pytest.raises(ValueError, match="val_size is 6, but there are 6 people"):
         fake(root, val_size=6).setup()
+    with pytest.raises(ValueError, match="repeats is 0; pass 1 or more"):
+        fake(root, repeats=0)
+    for scale in 0.0, -1.0, math.inf, math.nan:
+        with pytest.raises(ValueError, match=f"box_scale is {scale}; pass a positive number"):
+            fake(root, box_scale=scale)
 
 
 @real

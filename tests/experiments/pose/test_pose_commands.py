@@ -117,20 +117,20 @@ def test_reproduce_keeps_a_row_and_goes_on_where_it_was_stopped(
         "--set",
         *small,
     ]
-    main([*command, "trainer.max_steps=4"])
+    main([*command, "trainer.max_steps=8"])
     [row] = read_rows(tmp_path / "rows.csv")
-    assert (row["config"], row["data"], row["seed"], row["steps"]) == ("repose_small_rigl_80", "LSP", "0", "4")
+    assert (row["config"], row["data"], row["seed"], row["steps"]) == ("repose_small_rigl_80", "LSP", "0", "8")
     assert (row["train_people"], row["test_people"], row["sparsity"]) == ("4", "6", "0.800")
     assert float(row["low"]) <= float(row["score"]) <= float(row["high"])
     assert 0.2 < float(row["active_gmac"]) / float(row["gmac"]) < 0.7, "ERK keeps more of the costly layers"
     assert (tmp_path / "runs/pose/lsp/repose_small_rigl_80/0/preds.npz").is_file()
     alphas = read_rows(tmp_path / "rows_alphas.csv")
     assert [(one["config"], one["seed"], one["step"]) for one in alphas] == [
-        ("repose_small_rigl_80", "0", "2"),
         ("repose_small_rigl_80", "0", "4"),
+        ("repose_small_rigl_80", "0", "8"),
     ]
     assert len(alphas[0]) == 3 + 28
     capsys.readouterr()
-    main([*command, "trainer.max_steps=4"])
+    main([*command, "trainer.max_steps=8"])
     assert "already in rows.csv" in capsys.readouterr().out
     assert len(read_rows(tmp_path / "rows.csv")) == 1
