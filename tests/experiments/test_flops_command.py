@@ -52,6 +52,18 @@ def test_ratios_of_resnet50(
         assert training(kernel, "SNFS") == pytest.approx({0.8: 0.610, 0.9: 0.495}[sparsity], abs=5.1e-4)
 
 
+def test_methods_whose_gradients_or_sparsities_are_others() -> None:
+    planned = plan(RESNET, IMAGE, 0.8, ERK())
+    sparse, dense = planned.forward(), planned.flops.dense
+    assert METHODS["SRigL"](planned, 100) == METHODS["RigL"](planned, 100)
+    assert METHODS["Top-KAST"](planned, 100) == pytest.approx(2 * sparse + planned.forward(0.7))
+    assert METHODS["Top-KAST"](plan(RESNET, IMAGE, 0.05, ERK()), 100) < 3 * dense  # explores 5 % then
+    # updates in three quarters of a run whose forward pass costs between sparse and 50 %
+    often, seldom = (METHODS["GraNet"](planned, every) for every in (10, 10**9))
+    assert 3 * sparse < seldom < 3 * planned.forward(0.5)
+    assert 0.75 * (dense - planned.forward(0.5)) / 10 < often - seldom < 0.78 * (dense - sparse) / 10
+
+
 def test_mobilenet() -> None:
     """The published counter finds 1.0 million fewer at every sparsity, which outputs it leaves out is not known."""
     fewer = pytest.approx(1.0, abs=0.13)
