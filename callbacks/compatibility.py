@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from torch.optim import LBFGS
 
@@ -51,20 +50,6 @@ def check_single_owner(owners: Sequence[pl.Callback]) -> None:
     if len(owners) > 1:
         names = " and ".join(type(owner).__name__ for owner in owners)
         raise ValueError(f"{names} would both own the masks of one module: keep one of them in Trainer(callbacks=...)")
-
-
-def check_averaging(callbacks: Sequence[pl.Callback], owner: str) -> None:
-    """Refuse averages of weights: an average over moving masks is not sparse.
-
-    Raises:
-        ValueError: there is a WeightAveraging or StochasticWeightAveraging callback.
-    """
-    for callback in callbacks:
-        if isinstance(callback, (WeightAveraging, StochasticWeightAveraging)):
-            raise ValueError(
-                f"{owner} does not support {type(callback).__name__} yet: the averaged weights would not be sparse. "
-                "Remove it from Trainer(callbacks=...)"
-            )
 
 
 def check_optimizers(trainer: pl.Trainer, owner: str) -> None:

@@ -17,7 +17,6 @@ from torch.utils.hooks import RemovableHandle
 from .checkpoint import STATE_KEY, VERSION, check_fit, check_writer, no_masks
 from .compatibility import (
     ENTRYWISE,
-    check_averaging,
     check_equal_masks,
     check_optimizers,
     check_single_owner,
@@ -26,6 +25,7 @@ from .compatibility import (
 from .observer import MaskObserver, callbacks_of, log_metrics
 from .sparsity import Masks, SparseWeight
 from .sparsity.masks import clear_state, zero_inactive
+from .weight_averages import averaged_leaks, forget
 
 
 def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
@@ -90,7 +90,6 @@ class MaskOwner(pl.Callback, ABC):
         self._checkpoint = None
         check_single_owner([callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)])
         check_strategy(trainer, type(self).__name__)
-        check_averaging(callbacks_of(trainer), type(self).__name__)
         # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
         if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
             self._plan(pl_module)
@@ -111,6 +110,8 @@ class MaskOwner(pl.Callback, ABC):
         self._target = self._wanted(counts)
         self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
         self.masks.apply_to_weights(self._weights)
+        for name, mask in self.masks.items():
+            forget(trainer, name, mask)
         check_equal_masks(trainer, self.masks)
         self._weights_of = []
         for optimizer in trainer.optimizers:
@@ -213,6 +214,7 @@ class MaskOwner(pl.Callback, ABC):
                 same = mask == self.masks[name]
                 kept += int((mask & same).count_nonzero())
                 self.exchange(optimizer, name, mask, same)
+                forget(trainer, name, same)
         self.masks = self.masks.replace(changed)
         active = sum(self.masks.counts[name] for name in changed)
         check_equal_masks(trainer, self.masks)
@@ -245,6 +247,11 @@ class MaskOwner(pl.Callback, ABC):
                 f"{leaks} weights outside the masks are not 0 at step {trainer.global_step} (sparsity "
                 f"{1 - actual / size:.6f} instead of {1 - wanted / size:.6f}): something other than a step of the "
                 "Trainer's optimizers writes to the weights, or to gradients after they were masked"
+            )
+        if averaged := averaged_leaks(trainer, self.masks):
+            raise RuntimeError(
+                f"{averaged} averages of weights outside the masks are not 0 at step {trainer.global_step}: let the "
+                "avg_fn of the averaging callback average each entry by itself, and 0 with 0 to 0"
             )
         self._check_counts(counts, f"the masks at step {trainer.global_step}")
 

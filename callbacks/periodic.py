@@ -15,6 +15,7 @@ from .observer import log_metrics
 from .sparse_training import SparseTraining
 from .sparsity import Schedule, UpdateWindow
 from .sparsity.masks import count_packed, pack
+from .weight_averages import epochs_without_steps
 
 
 class PeriodicUpdates(SparseTraining, ABC):
@@ -142,6 +143,9 @@ def _steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> 
     total = float(trainer.estimated_stepping_batches)
     if total < 0:  # a loader without length and no max_steps
         return math.inf
+    if idle := epochs_without_steps(trainer):
+        batches, epochs = trainer.num_training_batches, int(trainer.max_epochs or 0)
+        total = min(total, math.ceil(batches / trainer.accumulate_grad_batches) * (epochs - idle))
     if not pl_module.automatic_optimization and trainer.max_steps > 0:
         total = min(total, trainer.max_steps / len(trainer.optimizers))
     return total

@@ -12,7 +12,7 @@ import torch
 from fits import TinyModule, TwoOptimizers, data, fit, loader, trainer
 from logs import Memory
 from methods import METHODS, WINDOW, Method
-from pytorch_lightning.callbacks import EMAWeightAveraging, LearningRateFinder, StochasticWeightAveraging
+from pytorch_lightning.callbacks import LearningRateFinder
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -133,12 +133,6 @@ def test_masks_from_any_foreign_file_names_the_file(tmp_path: Path, content: obj
 
 
 # --- refused until they are supported ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize("average", [EMAWeightAveraging(), StochasticWeightAveraging(swa_lrs=0.01)])
-def test_averages_of_moving_masks_are_refused(average: pl.Callback) -> None:
-    with pytest.raises(ValueError, match=f"RigL does not support {type(average).__name__} yet"):
-        fit(TinyModule(), [RigL(), average], max_epochs=4, max_steps=-1)
 
 
 def test_a_fused_optimizer_under_a_gradient_scaler_is_refused() -> None:

@@ -1,0 +1,56 @@
+"""Averages of weights that Lightning's callbacks keep: as sparse as the weights, without memory of dropped ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
+from torch import Tensor, nn
+
+from .observer import callbacks_of
+from .sparsity.masks import zero_inactive
+
+
+def averages_of(trainer: pl.Trainer) -> Iterator[nn.Module]:
+    """The averaged copies of the module that ``WeightAveraging`` (EMA too) and ``StochasticWeightAveraging`` keep."""
+    for callback in callbacks_of(trainer):  # Lightning has no public name for what they keep
+        if isinstance(callback, WeightAveraging) and callback._average_model is not None:
+            yield callback._average_model.module
+        elif isinstance(callback, StochasticWeightAveraging) and callback._average_model is not None:
+            yield callback._average_model
+
+
+@torch.no_grad()
+def forget(trainer: pl.Trainer, name: str, kept: Tensor) -> None:
+    """Set the averages of a weight to 0 where ``kept`` is False.
+
+    A dropped weight is forgotten, and a grown one is averaged from 0 on, as it trains from 0 on.
+    """
+    for average in averages_of(trainer):
+        weight = average.get_parameter(name)
+        zero_inactive(weight, kept.to(weight.device))
+
+
+def averaged_leaks(trainer: pl.Trainer, masks: Mapping[str, Tensor]) -> int:
+    """Number of averages outside the masks that are not 0."""
+    found = 0
+    for average in averages_of(trainer):
+        for name, mask in masks.items():
+            weight = average.get_parameter(name)
+            found += int((weight.bool() > mask.to(weight.device)).count_nonzero())
+    return found
+
+
+def epochs_without_steps(trainer: pl.Trainer) -> int:
+    """Epochs of ``trainer.max_epochs`` in which no optimizer steps: the last one after SWA, for the batch norms.
+
+    ``StochasticWeightAveraging`` adds it to ``trainer.fit_loop.max_epochs`` when a fit starts.
+    """
+    added = trainer.max_epochs is not None and trainer.max_epochs != -1
+    return sum(
+        bool(callback._model_contains_batch_norm)
+        for callback in callbacks_of(trainer)
+        if added and isinstance(callback, StochasticWeightAveraging)
+    )
