@@ -11,6 +11,7 @@ from .iterative_pruning import IterativePruning
 from .lottery import LotteryTicket
 from .observer import MaskObserver
 from .owner import MaskOwner
+from .progress import ExactResume
 from .prune_at_start import PruneAtStart
 from .pruning import GradualPruning
 from .retraining import (
@@ -28,12 +29,14 @@ from .structured import NM, SRigL
 from .ticket import Ticket, TicketTraining
 from .top_kast import TopKAST
 from .training_flops import TrainingFlops
+from .whole_checkpoints import WholeCheckpoints
 
 __all__ = [
     "NM",
     "SET",
     "SNFS",
     "DynamicSparseTraining",
+    "ExactResume",
     "FineTuning",
     "GraNet",
     "GradientFlowMonitor",
@@ -58,6 +61,7 @@ __all__ = [
     "TopKAST",
     "TrainingFlops",
     "WeightRewinding",
+    "WholeCheckpoints",
     "read_checkpoint",
     "read_masks",
     "read_spectrum",

@@ -36,8 +36,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def write_whole(value: object, path: Path) -> None:
     """Save ``value`` as ``path``, which at no moment is there with half its content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(value, _part(path))
-    _put_in_place(path)
+    try:
+        torch.save(value, _part(path))
+        _put_in_place(path)
+    except BaseException:  # and whatever it is, goes on
+        _part(path).unlink(missing_ok=True)
+        raise
 
 
 def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:

@@ -23,6 +23,7 @@ from .compatibility import (
     check_strategy,
 )
 from .observer import MaskObserver, callbacks_of, log_metrics
+from .progress import ExactResume
 from .sparsity import Masks, SparseWeight
 from .sparsity.masks import clear_state, zero_inactive
 from .weight_averages import averaged_leaks, forget
@@ -54,6 +55,7 @@ class MaskOwner(pl.Callback, ABC):
         self._checkpoint: Mapping[str, Any] | None = None
         self._handles: list[RemovableHandle] = []
         self._observers: list[MaskObserver] = []
+        self._resume = ExactResume()
 
     @property
     def state_key(self) -> str:
@@ -231,6 +233,9 @@ class MaskOwner(pl.Callback, ABC):
     def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
         """New masks are in force, those of ``changed`` and the others; gradients are still dense."""
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._resume.on_train_epoch_end(trainer, pl_module)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._report(trainer)
 
@@ -273,6 +278,7 @@ class MaskOwner(pl.Callback, ABC):
     ) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        self._resume.on_load_checkpoint(trainer, pl_module, checkpoint)
         if STATE_KEY not in checkpoint.get("callbacks", {}):
             raise ValueError(no_masks(trainer.ckpt_path))
         state = checkpoint["callbacks"][STATE_KEY]

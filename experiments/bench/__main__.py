@@ -1,15 +1,20 @@
-"""python -m experiments.bench [callbacks] [updates] [loaders] [poses]: all of them, or those named."""
+"""python -m experiments.bench [callbacks] [updates] [loaders] [poses] [kill]: the first four, or those named."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import loaders, overhead, poses, updates
+from . import kill, loaders, overhead, poses, updates
 
 BENCHES = {"callbacks": overhead.main, "updates": updates.main, "loaders": loaders.main, "poses": poses.main}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help="default: all")
-    for name in parser.parse_args().names or BENCHES:
-        BENCHES[name]()
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES, "kill"], help="default: all but kill")
+    parser.add_argument("--kills", type=int, default=30, help="how often kill kills")
+    chosen = parser.parse_args()
+    for name in chosen.names or BENCHES:
+        if name == "kill":
+            kill.main(chosen.kills)
+        else:
+            BENCHES[name]()

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 
+from callbacks import ExactResume
 from callbacks.observer import callbacks_of
 from callbacks.owner import mask_owner
 from callbacks.sparsity import Masks, multiply_adds
@@ -90,7 +91,7 @@ def reproduce(
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=None,
-        trainer_defaults={"callbacks": [saved, minutes]},
+        trainer_defaults={"callbacks": [saved, minutes, ExactResume()]},
         args=["--config", str(config), *seed_arguments(config, seed), *more],
         run=False,
     )
