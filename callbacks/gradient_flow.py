@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ class GradientFlowMonitor(MaskObserver):
     network (unmasked entries, biases and norms included), ``grad_flow/inactive`` of what the masks hide.
     Without a sparse method in the Trainer all of it is active. Gradients are those of the training loss,
     reduced over ranks and before clipping. With several optimizers the keys start with
-    ``grad_flow/optimizer0/`` and so on.
+    ``grad_flow/optimizer0/`` and so on. Measurements that are not finite numbers are counted in
+    ``grad_flow/not_finite``.
 
     With a probe, the norm of the active gradient on a fixed batch is measured too: ``grad_flow/probe`` every
     ``every_n_steps``, and at each mask update ``grad_flow/before_update``, ``grad_flow/after_update`` and
@@ -62,12 +64,13 @@ class GradientFlowMonitor(MaskObserver):
         self.per_layer = per_layer
         self._probe = None if probe_batch is None else Probe(probe_batch, probe_loss)
         self._steps: dict[int, int] = {}  # by optimizer
+        self._not_finite = 0
         self._before = 0.0
         self._state_key = self._generate_state_key(every_n_steps=every_n_steps, per_layer=per_layer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
-            self._steps = {}
+            self._steps, self._not_finite = {}, 0
         if self._probe is not None:
             self._probe.start(trainer, pl_module)
 
@@ -100,6 +103,9 @@ class GradientFlowMonitor(MaskObserver):
             for part in ("total", "active", "inactive")
             if self.per_layer or not name
         }
+        if not math.isfinite(flows[""].total):
+            self._not_finite += 1
+            values[f"{prefix}not_finite"] = float(self._not_finite)
         if self._probe is not None:
             values[f"{prefix}probe"] = self._probe.measure(trainer, pl_module, _active_norm(masks))
         log_metrics(trainer, values)
@@ -123,10 +129,11 @@ class GradientFlowMonitor(MaskObserver):
         return self._state_key  # Lightning asks at every hook of every step
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self._steps}
+        return {"steps": self._steps, "not_finite": self._not_finite}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._steps = dict(state_dict["steps"])
+        self._not_finite = state_dict.get("not_finite", 0)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._probe is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.model_helpers import is_overridden
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -56,6 +57,7 @@ class MaskOwner(pl.Callback, ABC):
         self._handles: list[RemovableHandle] = []
         self._observers: list[MaskObserver] = []
         self._resume = ExactResume()
+        self._dead: set[str] = set()  # weights that are known to be all 0
 
     @property
     def state_key(self) -> str:
@@ -124,6 +126,7 @@ class MaskOwner(pl.Callback, ABC):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
             self._steps = [0] * len(trainer.optimizers)
+            self._dead = set()
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
         if len(self._steps) != len(trainer.optimizers):
@@ -131,6 +134,8 @@ class MaskOwner(pl.Callback, ABC):
                 f"the checkpoint counts the steps of {len(self._steps)} optimizers, but "
                 f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
             )
+        if trainer.global_step == 0:
+            self._look_for_dead(trainer, self._weights)
 
     def _fits(self, masks: Masks) -> bool:
         """Whether these masks are already in force on the module; masks of another module are forgotten.
@@ -223,6 +228,7 @@ class MaskOwner(pl.Callback, ABC):
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
         log_metrics(trainer, {f"{self._prefix}churn": 1 - kept / active if active else 0.0})
+        self._look_for_dead(trainer, changed)
         self.masks_changed(trainer, optimizer, changed)
 
     def exchange(self, optimizer: Optimizer, name: str, mask: Tensor, same: Tensor) -> None:
@@ -259,6 +265,23 @@ class MaskOwner(pl.Callback, ABC):
                 "avg_fn of the averaging callback average each entry by itself, and 0 with 0 to 0"
             )
         self._check_counts(counts, f"the masks at step {trainer.global_step}")
+
+    def dead_units(self) -> dict[str, int]:
+        """How many output units of each weight have no active connection, during a fit."""
+        return {name: weight.unconnected(self.masks[name]) for name, weight in self._selected.items()}
+
+    def _look_for_dead(self, trainer: pl.Trainer, changed: Iterable[str]) -> None:
+        """Log units without connections, and warn of weights that are all 0; once each."""
+        units = self.dead_units()
+        named = {f"{self._prefix}dead_units/{name}": float(count) for name, count in units.items() if count}
+        log_metrics(trainer, {f"{self._prefix}dead_units": float(sum(units.values())), **named})
+        dead = [name for name in changed if name not in self._dead and not self._weights[name].any()]
+        self._dead.update(dead)
+        if dead:
+            rank_zero_warn(
+                f"all weights of {', '.join(map(repr, dead))} are 0 at step {trainer.global_step}, so that nothing "
+                "passes: exclude the layer, lower the sparsity, or choose a distribution that leaves each layer more"
+            )
 
     def _leaks(self, masks: Masks) -> int:
         """Number of weights outside the masks that are not 0."""

@@ -70,6 +70,21 @@ def test_keys_and_steps_are_exact_whatever_the_log_interval() -> None:
     assert memory.of("sparsity/actual") == memory.of("sparsity/target")
 
 
+def test_gradients_that_are_not_finite_are_counted() -> None:
+    class Spoilt(TinyModule):
+        def on_after_backward(self) -> None:
+            if self.global_step in (2, 5):
+                self.network[6].bias.grad[0] = math.inf
+
+        def on_before_optimizer_step(self, optimizer) -> None:
+            if self.global_step in (2, 5):
+                self.zero_grad()
+
+    memory = Memory()
+    fit(Spoilt(), [GradientFlowMonitor(every_n_steps=1), SparseTraining(0.8)], logger=memory, max_steps=8)
+    assert memory.of("grad_flow/not_finite") == {2: 1, 5: 2}
+
+
 def test_any_logger_works(tmp_path) -> None:
     logger = CSVLogger(tmp_path)
     fit(TinyModule(), [GradientFlowMonitor(every_n_steps=2), SET(window=WINDOW)], logger=logger, max_steps=9)
