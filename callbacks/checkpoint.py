@@ -47,13 +47,20 @@ def read_masks(path: str | Path) -> Masks:
 def check_writer(state: Mapping[str, Any], seed: int) -> None:
     """Refuse a state of another version or of a run with another seed.
 
+    Whoever raises ``VERSION`` converts older states here.
+
     Raises:
         ValueError: either differs.
     """
-    if state["version"] != VERSION or state["seed"] != seed:
+    if state["version"] != VERSION:
         raise ValueError(
-            f"the checkpoint's masks have version {state['version']} and seed {state['seed']}, but this run reads "
-            f"version {VERSION} and has seed {seed}: resume with the arguments of the run that wrote it"
+            f"the checkpoint's masks have version {state['version']}, but version {VERSION} is what can be read here: "
+            "install the release that wrote it, or a later one"
+        )
+    if state["seed"] != seed:
+        raise ValueError(
+            f"the checkpoint's masks have seed {state['seed']}, but this run has seed {seed}: resume with the "
+            "arguments of the run that wrote it"
         )
 
 

@@ -71,6 +71,24 @@ def check_optimizers(trainer: pl.Trainer, owner: str) -> None:
             )
 
 
+def check_equal_settings(trainer: pl.Trainer, settings: str) -> None:
+    """Compare the owner's arguments over all ranks.
+
+    Raises:
+        ValueError: some rank was given others.
+    """
+    if trainer.world_size == 1:
+        return
+    everywhere: list[str] = [""] * trainer.world_size
+    torch.distributed.all_gather_object(everywhere, settings)
+    other = next((rank for rank, theirs in enumerate(everywhere) if theirs != everywhere[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"the ranks were given different arguments: rank 0 has {everywhere[0]}, rank {other} has "
+            f"{everywhere[other]}. Give every rank the same callback, seed included"
+        )
+
+
 def check_equal_masks(trainer: pl.Trainer, masks: Masks) -> None:
     """Compare a hash of the masks over all ranks.
 

@@ -65,6 +65,10 @@ class SparseGroups(MaskOwner):
             method._prefix = f"{self._prefix}group{index}/"
         self.methods = list(methods)
 
+    @property
+    def settings(self) -> str:
+        return f"{type(self).__name__}([{', '.join(method.settings for method in self.methods)}])"
+
     # --- start ---------------------------------------------------------------------------------
 
     def _plan(self, module: nn.Module) -> tuple[dict[str, SparseWeight], dict[str, int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +142,7 @@ class LotteryTicket:
         if isinstance(pruning, IterativePruning):
             about = repr(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
         else:
-            about = _description(pruning)
+            about = pruning.settings
         settings = f"{about}, rewind_step={self.rewind_step}, seed={self.seed}"
         return Stage(self.folder / name, f"{name} of a lottery with {settings}", self.save_every)
 
@@ -222,14 +221,6 @@ class LotteryTicket:
         """Of one fit: the same after every restart."""
         counters = f"{self.seed},{level},{number}".encode()
         return int.from_bytes(hashlib.blake2b(counters, digest_size=4).digest(), "big")
-
-
-def _description(callback: SparseTraining) -> str:
-    """Class and arguments, equal in every process."""
-    public = {name: value for name, value in vars(callback).items() if not name.startswith("_") and name != "masks"}
-    shown = {name: value.digest() if isinstance(value, Masks) else value for name, value in public.items()}
-    arguments = ", ".join(f"{name}={value!r}" for name, value in shown.items())
-    return re.sub(r" at 0x[0-9a-f]+", "", f"{type(callback).__name__}({arguments})")
 
 
 def _content(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from .checkpoint import STATE_KEY, VERSION, check_fit, check_writer, no_masks
 from .compatibility import (
     ENTRYWISE,
     check_equal_masks,
+    check_equal_settings,
     check_optimizers,
     check_single_owner,
     check_strategy,
@@ -28,6 +30,8 @@ from .progress import ExactResume
 from .sparsity import Masks, SparseWeight
 from .sparsity.masks import clear_state, zero_inactive
 from .weight_averages import averaged_leaks, forget
+
+STATE = {"masks", "backward_masks", "reservoir"}  # public, but no arguments
 
 
 def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
@@ -63,6 +67,14 @@ class MaskOwner(pl.Callback, ABC):
     def state_key(self) -> str:
         """One key for the whole family, so that a run can go on with another method."""
         return STATE_KEY
+
+    @property
+    def settings(self) -> str:
+        """Class and arguments, equal in every process that was given the same."""
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name not in STATE}
+        shown = {name: value.digest() if isinstance(value, Masks) else value for name, value in public.items()}
+        arguments = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return re.sub(r" at 0x[0-9a-f]+", "", f"{type(self).__name__}({arguments})")
 
     # --- what subclasses say ---------------------------------------------------------------------
 
@@ -100,6 +112,7 @@ class MaskOwner(pl.Callback, ABC):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         check_optimizers(trainer, type(self).__name__)
+        check_equal_settings(trainer, self.settings)
         if trainer.ckpt_path and self._checkpoint is None:
             raise ValueError(no_masks(trainer.ckpt_path))
         self._selected, self._target = self._plan(pl_module)

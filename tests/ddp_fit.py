@@ -17,7 +17,7 @@ from methods import METHODS
 from pose_fits import estimator, figures
 from torch.utils.data import DataLoader, DistributedSampler
 
-from callbacks import GradientFlowMonitor, RigL, SparseTraining
+from callbacks import GradientFlowMonitor, RigL, SparseGroups, SparseTraining
 from callbacks.sparsity import UpdateWindow
 
 RANK = int(os.environ.get("RANK", 0))
@@ -80,6 +80,9 @@ def main(out: Path, scenario: str) -> None:
         torch.save(fit_poses(), out / f"world{WORLD}-rank{RANK}.pt")
     elif scenario == "seeds":
         fit_on_all_ranks(PlainModule(), [SparseTraining(0.8, seed=RANK)])
+    elif scenario == "windows":
+        groups = SparseGroups([RigL(0.8, window=UpdateWindow(2 + RANK))])
+        fit_on_all_ranks(PlainModule(), [groups])
     elif scenario == "drift":
         fit_on_all_ranks(PlainModule(), [Drift(), RigL(0.8, window=UpdateWindow(2, stop=1.0))])
 

@@ -216,7 +216,16 @@ def test_masks_from_another_network(tmp_path: Path) -> None:
         fit(Other(), [SparseTraining(masks_from=path)])
 
 
+def test_resuming_from_a_newer_version(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, [RigL(0.8)])
+    content = torch.load(path, weights_only=True)
+    content["callbacks"]["SparseTraining"]["version"] = 2
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="version 2, but version 1 is what can be read here: install the release"):
+        resume(path, [RigL(0.8)])
+
+
 def test_resuming_with_another_seed(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, [RigL(0.8, seed=1)])
-    with pytest.raises(ValueError, match="version 1 and seed 1, but this run reads version 1 and has seed 2"):
+    with pytest.raises(ValueError, match="masks have seed 1, but this run has seed 2: resume"):
         resume(path, [RigL(0.8, seed=2)])

@@ -58,9 +58,22 @@ def test_two_ranks_equal_one_process_at_the_same_global_batch(results: dict[str,
         torch.testing.assert_close(weight, single["weights"][name], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("scenario", ["seeds", "drift"])
-def test_masks_that_differ_between_ranks_are_an_error(tmp_path: Path, scenario: str) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "values"), [("seeds", ("seed=0", "seed=1")), ("windows", ("every=2", "every=3"))], ids=str
+)
+def test_arguments_that_differ_between_ranks_are_an_error_at_the_start(
+    tmp_path: Path, scenario: str, values: tuple[str, str]
+) -> None:
     done = launch(2, tmp_path, scenario)
+    assert done.returncode != 0
+    assert "the ranks were given different arguments: rank 0 has " in done.stderr
+    zero, one = done.stderr.split("rank 0 has ", 1)[1].split("rank 1 has ", 1)
+    assert values[0] in zero
+    assert values[1] in one
+
+
+def test_masks_that_differ_between_ranks_are_an_error(tmp_path: Path) -> None:
+    done = launch(2, tmp_path, "drift")
     assert done.returncode != 0
     assert "the masks differ between ranks at step" in done.stderr
     assert "rank 0:" in done.stderr

@@ -212,7 +212,7 @@ def test_stop_and_resume_between_updates_of_several_methods(tmp_path: Path) -> N
     [
         (lambda: SparseGroups([RigL(0.9, include=HIDDEN, seed=1, **FAST)]), "do not fit the selected weights"),
         (lambda: SparseGroups([RigL(0.8, seed=1, **FAST)]), r"groups of \[1, 1, 1\] weights, which are not the \[3\]"),
-        (lambda: moving(seed=5), "seed 1, but this run reads version 1 and has seed 5"),
+        (lambda: moving(seed=5), "seed 1, but this run has seed 5"),
     ],
 )
 def test_resuming_with_other_methods(tmp_path: Path, other, message: str) -> None:
