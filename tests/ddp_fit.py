@@ -17,11 +17,12 @@ from methods import METHODS
 from pose_fits import estimator, figures
 from torch.utils.data import DataLoader, DistributedSampler
 
-from callbacks import GradientFlowMonitor, RigL, SparseGroups, SparseTraining
+from callbacks import GradientFlowMonitor, MaskOwner, RigL, SparseGroups, SparseTraining
 from callbacks.sparsity import UpdateWindow
 
-RANK = int(os.environ.get("RANK", 0))
-WORLD = int(os.environ.get("WORLD_SIZE", 1))
+RANK = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0)))
+WORLD = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", 1)))
+NODES = int(os.environ.get("GROUP_WORLD_SIZE", os.environ.get("SLURM_NNODES", 1)))
 STEPS = 10
 
 
@@ -38,16 +39,42 @@ def fit_method(name: str) -> dict[str, object]:
     owner = next(m for m in METHODS if m.name == name).build(0.8)
     module = PlainModule()
     fit_on_all_ranks(module, [GradientFlowMonitor(every_n_steps=1), owner])
+    return seen(module, owner)
+
+
+def seen(module: pl.LightningModule, owner: MaskOwner) -> dict[str, object]:
     weights = {name: p.detach().clone() for name, p in module.named_parameters()}
     return {"digest": owner.masks.digest(), "masks": dict(owner.masks), "weights": weights}
 
 
-def fit_on_all_ranks(module: pl.LightningModule, callbacks: list[pl.Callback]) -> None:
+def fit_on_all_ranks(
+    module: pl.LightningModule, callbacks: list[pl.Callback], steps: int = STEPS, ckpt_path: Path | None = None
+) -> None:
     strategy = "ddp" if WORLD > 1 else "auto"
-    fitted = trainer(callbacks, devices=WORLD, strategy=strategy, max_steps=STEPS)
+    fitted = trainer(callbacks, devices=WORLD // NODES, num_nodes=NODES, strategy=strategy, max_steps=steps)
     # dealt out in turn, so that a global batch holds the same samples; Lightning's own sampler would shuffle
     order = DistributedSampler(data(128), num_replicas=WORLD, rank=RANK, shuffle=False)
-    fitted.fit(module, DataLoader(data(128), batch_size=32 // WORLD, sampler=order))
+    fitted.fit(module, DataLoader(data(128), batch_size=32 // WORLD, sampler=order), ckpt_path=ckpt_path)
+
+
+class Save(pl.Callback):
+    """Saves at the end of the second epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        if trainer.global_step == 8:
+            trainer.save_checkpoint(self.path)
+
+
+def fit_and_save(out: Path) -> dict[str, object]:
+    """RigL over four epochs, saved on the way; from what is there, on however many ranks, if something is."""
+    module, path = PlainModule(), out / "saved.ckpt"
+    owner = next(m for m in METHODS if m.name == "rigl").build(0.8)
+    begun = path.is_file()
+    fit_on_all_ranks(module, [owner, *([] if begun else [Save(path)])], 16, path if begun else None)
+    return seen(module, owner)
 
 
 def fit_poses() -> dict[str, object]:
@@ -76,6 +103,10 @@ def main(out: Path, scenario: str) -> None:
     warnings.filterwarnings("ignore")
     if scenario == "methods":
         torch.save({m.name: fit_method(m.name) for m in METHODS}, out / f"world{WORLD}-rank{RANK}.pt")
+    elif scenario == "some methods":
+        torch.save({name: fit_method(name) for name in ("rigl", "gmp", "snfs")}, out / f"world{WORLD}-rank{RANK}.pt")
+    elif scenario == "saved":
+        torch.save(fit_and_save(out), out / f"world{WORLD}-rank{RANK}.pt")
     elif scenario == "poses":
         torch.save(fit_poses(), out / f"world{WORLD}-rank{RANK}.pt")
     elif scenario == "seeds":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,20 +17,33 @@ SCRIPT = Path(__file__).parents[1] / "ddp_fit.py"
 ROOT = SCRIPT.parents[1]
 
 
-def launch(ranks: int, out: Path, scenario: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPT.parent}", "OMP_NUM_THREADS": "1"}
-    environment.pop("RANK", None)
-    python = [sys.executable]
-    if ranks > 1:
-        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    return subprocess.run(
-        [*python, str(SCRIPT), str(out), scenario],
-        env=environment,
+TORCHRUN = ["-m", "torch.distributed.run"]
+
+
+def start(prefix: list[str], out: Path, scenario: str, **environment: str) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "RANK"}
+    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPT.parent}", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *prefix, str(SCRIPT), str(out), scenario],
+        env=inherited | paths | environment,
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=240,
     )
+
+
+def launch(ranks: int, out: Path, scenario: str) -> subprocess.CompletedProcess[str]:
+    prefix = [*TORCHRUN, "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
+    process = start(prefix, out, scenario)
+    stdout, stderr = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +106,38 @@ def test_a_sparse_pose_estimator_trains_and_scores_alike_on_two_ranks(tmp_path: 
         assert torch.equal(weight, one["weights"][name])
     for key in ("val/loss", "val/pck@0.2"):
         assert zero["scores"][key] == one["scores"][key] == pytest.approx(single["scores"][key], rel=1e-5), key
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "SLURM"])
+def test_two_nodes_end_like_two_processes_of_one(results: dict[str, Any], tmp_path: Path, launcher: str) -> None:
+    port = free_port()
+    nodes = []
+    for node in range(2):
+        if launcher == "torchrun":
+            where = [f"--node_rank={node}", "--master_addr=127.0.0.1", f"--master_port={port}"]
+            nodes.append(start([*TORCHRUN, "--nnodes=2", "--nproc_per_node=1", *where], tmp_path, "some methods"))
+        else:  # what srun sets for a job of two nodes with a task each
+            tasks = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "sparse"}
+            mine = {"SLURM_PROCID": f"{node}", "SLURM_NODEID": f"{node}", "SLURM_LOCALID": "0"}
+            reached = {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": f"{port}", "SLURM_JOB_ID": "1"}
+            nodes.append(start([], tmp_path, "some methods", **tasks, **mine, **reached))
+    for process in nodes:
+        _, stderr = process.communicate(timeout=240)
+        assert process.returncode == 0, stderr[-3000:]
+    for rank in range(2):
+        for name, found in torch.load(tmp_path / f"world2-rank{rank}.pt").items():
+            expected = results[f"world2-rank{rank}"][name]
+            assert found["digest"] == expected["digest"]
+            assert all(torch.equal(weight, expected["weights"][key]) for key, weight in found["weights"].items())
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_run_goes_on_on_another_number_of_ranks(tmp_path: Path, before: int, after: int) -> None:
+    for ranks in (before, after):
+        done = launch(ranks, tmp_path, "saved")
+        assert done.returncode == 0, done.stderr[-3000:]
+    whole, rest = (torch.load(tmp_path / f"world{ranks}-rank0.pt") for ranks in (before, after))
+    agreeing = sum(int((mask == rest["masks"][name]).sum()) for name, mask in whole["masks"].items())
+    assert agreeing >= 0.999 * sum(mask.numel() for mask in whole["masks"].values())
+    for name, weight in whole["weights"].items():
+        torch.testing.assert_close(weight, rest["weights"][name], rtol=1e-3, atol=1e-5)
