@@ -39,7 +39,7 @@ def write_whole(value: object, path: Path) -> None:
     try:
         torch.save(value, _part(path))
         _put_in_place(path)
-    except BaseException:  # and whatever it is, goes on
+    except (OSError, RuntimeError):  # torch raises the latter when the disk is full
         _part(path).unlink(missing_ok=True)
         raise
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -137,6 +137,7 @@ class MaskOwner(pl.Callback, ABC):
                 self._handles.append(optimizer.register_step_post_hook(self._reapply))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._resume.on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self._steps = [0] * len(trainer.optimizers)
             self._dead = set()

@@ -34,9 +34,15 @@ class ExactResume(pl.Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             self._logged_steps = mend_progress(checkpoint)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch, batches = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+        if self._logged_steps is not None and batches is not None and not epoch._should_check_val_fx(batches):
+            epoch.val_loop._has_run = True  # nothing is left of the epoch but its end
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._logged_steps is not None:
             trainer.fit_loop.epoch_loop._batches_that_stepped = self._logged_steps
+            trainer.fit_loop.epoch_loop.restarting = False  # which an epoch without a batch leaves as it was
             self._logged_steps = None
 
 

@@ -48,10 +48,11 @@ def seen(module: pl.LightningModule, owner: MaskOwner) -> dict[str, object]:
 
 
 def fit_on_all_ranks(
-    module: pl.LightningModule, callbacks: list[pl.Callback], steps: int = STEPS, ckpt_path: Path | None = None
+    module: pl.LightningModule, callbacks: list[pl.Callback], ckpt_path: Path | None = None, **length: int
 ) -> None:
     strategy = "ddp" if WORLD > 1 else "auto"
-    fitted = trainer(callbacks, devices=WORLD // NODES, num_nodes=NODES, strategy=strategy, max_steps=steps)
+    ranks = {"devices": WORLD // NODES, "num_nodes": NODES, "strategy": strategy}
+    fitted = trainer(callbacks, **ranks, **(length or {"max_steps": STEPS}))
     # dealt out in turn, so that a global batch holds the same samples; Lightning's own sampler would shuffle
     order = DistributedSampler(data(128), num_replicas=WORLD, rank=RANK, shuffle=False)
     fitted.fit(module, DataLoader(data(128), batch_size=32 // WORLD, sampler=order), ckpt_path=ckpt_path)
@@ -73,7 +74,8 @@ def fit_and_save(out: Path) -> dict[str, object]:
     module, path = PlainModule(), out / "saved.ckpt"
     owner = next(m for m in METHODS if m.name == "rigl").build(0.8)
     begun = path.is_file()
-    fit_on_all_ranks(module, [owner, *([] if begun else [Save(path)])], 16, path if begun else None)
+    saved = [] if begun else [Save(path)]
+    fit_on_all_ranks(module, [owner, *saved], path if begun else None, max_epochs=4, max_steps=-1)
     return seen(module, owner)
 
 

@@ -62,10 +62,12 @@ class Zeros(pl.Callback):
                         assert (state[~trained] == 0).all()
 
 
-# criteria at the start run the training step, which steps by hand
-@pytest.mark.parametrize(
-    "method", [m for m in METHODS if m.name not in ("snip", "snip-layer", "grasp", "synflow")], ids=str
-)
+# criteria at the start run the training step, which would step by hand; groups select other names
+LEFT_OUT = {"snip", "snip-layer", "grasp", "synflow", "groups"}
+
+
+@pytest.mark.filterwarnings("ignore:the run ended at step")  # the window is a fraction of the batches
+@pytest.mark.parametrize("method", [m for m in METHODS if m.name not in LEFT_OUT], ids=str)
 def test_each_optimizer_updates_its_own_weights(method: Method) -> None:
     owner = method.build(0.6)
     zeros = Zeros(owner, method)
