@@ -193,7 +193,7 @@ def disturbed(folder: Path, method: str, kills: int, draw: random.Random, second
         life.start()
         if death and not inside:
             life.join(draw.uniform(0.1, 1.0) * seconds)
-            os.kill(life.pid or 0, signal.SIGTERM if death.startswith("SIGTERM") else signal.SIGKILL)
+            (life.terminate if death.startswith("SIGTERM") else life.kill)()  # nothing, when it is already over
         life.join()
         if life.exitcode:
             if not death:
