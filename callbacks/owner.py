@@ -28,7 +28,7 @@ from .compatibility import (
 from .observer import MaskObserver, callbacks_of, log_metrics
 from .progress import ExactResume
 from .sparsity import Masks, SparseWeight
-from .sparsity.masks import clear_state, zero_inactive
+from .sparsity.masks import clear_state, count_outside, zero_inactive
 from .weight_averages import averaged_leaks, forget
 
 STATE = {"masks", "backward_masks", "reservoir"}  # public, but no arguments
@@ -37,6 +37,12 @@ STATE = {"masks", "backward_masks", "reservoir"}  # public, but no arguments
 def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
     """The callback that holds the masks, if there is one."""
     return next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)
+
+
+def masks_of(trainer: pl.Trainer) -> Masks:
+    """The masks of a fit; none of a dense one."""
+    owner = mask_owner(trainer)
+    return owner.masks if owner else Masks({})
 
 
 class MaskOwner(pl.Callback, ABC):
@@ -130,6 +136,9 @@ class MaskOwner(pl.Callback, ABC):
         for name, mask in self.masks.items():
             forget(trainer, name, mask)
         check_equal_masks(trainer, self.masks)
+        if not self._checkpoint:
+            self._dead = set()
+            self._look_for_dead(trainer, self._weights)
         self._weights_of = []
         for optimizer in trainer.optimizers:
             self._weights_of.append(self._members(optimizer))
@@ -140,7 +149,6 @@ class MaskOwner(pl.Callback, ABC):
         self._resume.on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self._steps = [0] * len(trainer.optimizers)
-            self._dead = set()
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
         if len(self._steps) != len(trainer.optimizers):
@@ -148,8 +156,6 @@ class MaskOwner(pl.Callback, ABC):
                 f"the checkpoint counts the steps of {len(self._steps)} optimizers, but "
                 f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
             )
-        if trainer.global_step == 0:
-            self._look_for_dead(trainer, self._weights)
 
     def _fits(self, masks: Masks) -> bool:
         """Whether these masks are already in force on the module; masks of another module are forgotten.
@@ -299,7 +305,7 @@ class MaskOwner(pl.Callback, ABC):
 
     def _leaks(self, masks: Masks) -> int:
         """Number of weights outside the masks that are not 0."""
-        return int(sum((self._weights[name].bool() > mask).count_nonzero() for name, mask in masks.items()))
+        return sum(count_outside(self._weights[name], mask) for name, mask in masks.items())
 
     # --- checkpoint -----------------------------------------------------------------------------
 

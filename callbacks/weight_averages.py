@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import Tensor, nn
 
 from .observer import callbacks_of
-from .sparsity.masks import zero_inactive
+from .sparsity.masks import count_outside, zero_inactive
 
 
 def averages_of(trainer: pl.Trainer) -> Iterator[nn.Module]:
@@ -35,12 +35,8 @@ def forget(trainer: pl.Trainer, name: str, kept: Tensor) -> None:
 
 def averaged_leaks(trainer: pl.Trainer, masks: Mapping[str, Tensor]) -> int:
     """Number of averages outside the masks that are not 0."""
-    found = 0
-    for average in averages_of(trainer):
-        for name, mask in masks.items():
-            weight = average.get_parameter(name)
-            found += int((weight.bool() > mask.to(weight.device)).count_nonzero())
-    return found
+    averages = averages_of(trainer)
+    return sum(count_outside(average.get_parameter(name), mask) for average in averages for name, mask in masks.items())
 
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:

@@ -31,9 +31,8 @@ class SparseCLI(LightningCLI):
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""
         if self.trainer.is_global_zero:
-            owner = callbacks.owner.mask_owner(self.trainer)
-            masks = owner.masks if owner else callbacks.sparsity.Masks({})
-            if owner:
+            masks = callbacks.owner.masks_of(self.trainer)
+            if masks:
                 Console().print(sparsity_table(masks))
             for callback in callbacks.observer.callbacks_of(self.trainer):
                 if isinstance(callback, callbacks.TrainingFlops) and callback.flops:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from callbacks import GraNet, TopKAST
 from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select, storage_bytes
 from lightning_modules import networks
 
@@ -52,8 +53,7 @@ class Plan:
 
 
 STEPS = 32_000  # RigL's ResNet-50
-EXPLORATION = 0.1  # of Top-KAST, and the sparsity GraNet starts with: the callbacks' defaults
-FIRST_SPARSITY = 0.5
+EXPLORATION, FIRST_SPARSITY = TopKAST().exploration, GraNet().initial_sparsity  # the defaults
 
 
 def rigl(plan: Plan, every: int) -> float:

@@ -12,8 +12,7 @@ from pytorch_lightning.cli import LightningCLI
 
 from callbacks import TrainingFlops
 from callbacks.observer import callbacks_of
-from callbacks.owner import mask_owner
-from callbacks.sparsity import Masks
+from callbacks.owner import masks_of
 
 from .cli import main as run
 from .provenance import append_row, provenance, read_rows
@@ -64,8 +63,7 @@ def seed_arguments(config: Path, seed: int) -> list[str]:
 
 def costs(cli: LightningCLI) -> dict[str, str]:
     """Sparsity, FLOPs of a sample's forward pass, and FLOPs over those of the dense network, forward and training."""
-    owner = mask_owner(cli.trainer)
-    masks = owner.masks if owner else Masks({})
+    masks = masks_of(cli.trainer)
     counter = next((c for c in callbacks_of(cli.trainer) if isinstance(c, TrainingFlops)), None)
     if counter is None or counter.flops is None:
         return {"sparsity": f"{masks.sparsity:.3f}"}

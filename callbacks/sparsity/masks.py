@@ -169,6 +169,11 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
         bits.mul_(mask)
 
 
+def count_outside(tensor: Tensor, mask: Tensor) -> int:
+    """Number of entries of ``tensor`` that are not 0 where ``mask``, on any device, is False."""
+    return int((tensor.bool() > mask.to(tensor.device)).count_nonzero())
+
+
 @torch.no_grad()
 def clear_state(optimizer: Optimizer, weight: Tensor, kept: Tensor) -> None:
     """Zero the optimizer's state of ``weight`` where ``kept`` is False, whatever the optimizer.

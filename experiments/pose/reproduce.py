@@ -14,8 +14,8 @@ from pytorch_lightning.cli import LightningCLI
 
 from callbacks import ExactResume
 from callbacks.observer import callbacks_of
-from callbacks.owner import mask_owner
-from callbacks.sparsity import Masks, multiply_adds
+from callbacks.owner import masks_of
+from callbacks.sparsity import multiply_adds
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
 
@@ -144,8 +144,7 @@ def costs_of(cli: LightningCLI) -> dict[str, object]:
     """Parameters and multiply-adds of the network, all and the active ones."""
     network, size = cli.model.network, cli.model.input_size
     counts = multiply_adds(network, torch.zeros(1, 3, size, size, device=cli.model.device))
-    owner = mask_owner(cli.trainer)
-    masks = owner.masks if owner else Masks({})
+    masks = masks_of(cli.trainer)
     density = {name.removeprefix("network."): share for name, share in masks.density.items()}
     active = sum(count * density.get(name, 1.0) for name, count in counts.items())
     return {
