@@ -2,176 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import multiprocessing
-import os
 import random
-import signal
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
-from pytorch_lightning.loggers.logger import Logger
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor
 
-from callbacks import (
-    SET,
-    SNFS,
-    GradualPruning,
-    GraNet,
-    MaskObserver,
-    MaskOwner,
-    RigL,
-    SRigL,
-    TopKAST,
-    WholeCheckpoints,
-    read_checkpoint,
-)
-from callbacks.sparsity import PruningWindow, UpdateWindow
-from datamodules.ordering import ResumableSampler, training_loader
-from lightning_modules import SparseClassifier
+from callbacks import read_checkpoint
 
-STEPS = 61  # of 8 batches an epoch; not one after which there is a checkpoint, or nothing would be left to do
-WINDOW = UpdateWindow(4, stop=1.0)
-PRUNING = PruningWindow(4, start=4, stop=0.9)
-METHODS: Mapping[str, Callable[[], MaskOwner]] = {
-    "RigL": lambda: RigL(0.8, window=WINDOW),
-    "SET": lambda: SET(0.8, window=WINDOW),
-    "SRigL": lambda: SRigL(0.8, window=WINDOW),
-    "SNFS": lambda: SNFS(0.8, window=WINDOW),
-    "TopKAST": lambda: TopKAST(0.8, window=WINDOW),
-    "GraNet": lambda: GraNet(0.8, window=PRUNING),
-    "GradualPruning": lambda: GradualPruning(0.8, window=PRUNING),
-}
-PLACES = ("in a step", "in a mask update", "half a checkpoint written", "checkpoint not yet in place")
+from .mortal_fit import METHODS, PLACES, STEPS, Curve, fit
+
 DEATHS = ("at any moment", "SIGTERM at any moment", *PLACES)
-
-
-class Digits(pl.LightningDataModule):
-    """Made-up images of five classes, shuffled anew each epoch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(1)
-        label = torch.randint(0, 5, (124,), generator=generator)  # the last batch of an epoch is smaller
-        image = torch.randn(124, 1, 8, 8, generator=generator) + label.view(-1, 1, 1, 1)
-        self.data = TensorDataset(image, label)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return training_loader(self.data, ResumableSampler, self, seed=0, batch_size=16)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.data, batch_size=62)
-
-
-class Curve(Logger):
-    """Appends what is logged to a file, a line of JSON each time."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-
-    @property
-    def name(self) -> str:
-        return "curve"
-
-    @property
-    def version(self) -> int:
-        return 0
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
-
-    def read(self) -> dict[tuple[int, str], float]:
-        """The last value of each metric at each step; a line cut off by a kill is left out."""
-        values = {}
-        for line in self.path.read_text().splitlines(keepends=True):
-            if line.endswith("}\n") and line.startswith("{"):
-                row = json.loads(line)
-                values.update({(row["step"], name): value for name, value in row.items() if name != "step"})
-        return values
-
-
-class Dies(MaskObserver):
-    """Kills its own process when it comes to a place for the n-th time."""
-
-    def __init__(self, place: str, count: int) -> None:
-        self.place, self.count = place, count
-        if place == "half a checkpoint written":
-            torch.save = self.save_half  # type: ignore[assignment]  # the process ends with it
-        elif place == "checkpoint not yet in place":
-            os.fsync = lambda fd: self.come()  # noqa: ARG005  # the name is fsync's
-
-    def come(self) -> None:
-        self.count -= 1
-        if self.count <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def save_half(self, value: object, path: Path, *, save: Callable[..., None] = torch.save) -> None:
-        buffer = io.BytesIO()
-        save(value, buffer)
-        self.count -= 1
-        path.write_bytes(buffer.getvalue()[: buffer.tell() // (2 if self.count <= 0 else 1)])
-        if self.count <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.place == "in a step":
-            self.come()
-
-    def on_before_mask_update(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
-    ) -> None:
-        if self.place == "in a mask update":
-            self.come()
-
-
-def fit(folder: Path, method: str, death: tuple[str, int] | None = None) -> None:
-    """Train from where ``folder`` says, to the end, or to the n-th time at a place to die."""
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    pl.seed_everything(0, verbose=False)
-    network = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 24), nn.ReLU(), nn.Linear(24, 5)
-    )
-    module = SparseClassifier(
-        network,
-        num_classes=5,
-        optimizer=lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
-        scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, STEPS),
-    )
-    saved = ModelCheckpoint(folder, every_n_train_steps=3, save_top_k=1, save_last=True)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        callbacks=[METHODS[method](), EMAWeightAveraging(decay=0.9), saved, *([Dies(*death)] if death else [])],
-        max_steps=STEPS,
-        logger=Curve(folder / "curve.jsonl"),
-        log_every_n_steps=1,
-        plugins=[WholeCheckpoints()],
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    last = folder / "last.ckpt"
-    trainer.fit(module, Digits(), ckpt_path=last if last.is_file() else None, weights_only=True)
-    trainer.save_checkpoint(folder / "end.ckpt")
 
 
 @dataclass

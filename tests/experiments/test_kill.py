@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from callbacks import read_checkpoint
-from experiments.bench.kill import DEATHS, METHODS, PLACES, Curve, differences, disturbed, kill
+from experiments.bench.kill import DEATHS, differences, disturbed, kill
+from experiments.bench.mortal_fit import METHODS, PLACES, Curve
 
 
 @pytest.fixture(autouse=True)
