@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from .files import read_checkpoint
 from .sparsity import Masks
 
 STATE_KEY = "SparseTraining"
@@ -26,12 +25,7 @@ def read_masks(path: str | Path) -> Masks:
     Example:
         >>> masks = read_masks("runs/pruned/last.ckpt")  # doctest: +SKIP
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no checkpoint {str(path)!r} to take masks from")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: {error}") from error
+    checkpoint = read_checkpoint(path)
     try:
         masks = Masks.from_state_dict(checkpoint["callbacks"][STATE_KEY]["masks"])
         if not masks:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
+from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
+from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, SingleDeviceStrategy
+from torch import Tensor, nn
 from torch.optim import LBFGS
 
 from .sparsity import Masks
+from .sparsity.sharding import is_sharded, refusal
 
 # Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
 # mix entries, the masks are applied again.
@@ -26,18 +29,59 @@ ENTRYWISE = (
 )
 
 
-def check_strategy(trainer: pl.Trainer, owner: str) -> None:
-    """Refuse strategies that split a weight or its gradient over processes.
+def check_strategy(trainer: pl.Trainer, owner: str, *, shards: bool = False) -> None:
+    """Refuse strategies that split a weight or its gradient over processes, unless the owner can work with ``shards``.
 
     Raises:
-        ValueError: the Trainer's strategy is neither single-device nor DDP.
+        ValueError: the Trainer's strategy is neither single-device nor DDP, nor FSDP2 for an owner that knows shards.
     """
     strategy = trainer.strategy
+    if isinstance(strategy, ModelParallelStrategy):
+        if not shards:
+            raise ValueError(
+                f"{owner} does not support ModelParallelStrategy (FSDP2): SparseTraining, SET, RigL, "
+                "DynamicSparseTraining and GradualPruning do, others need whole weights on every process. Use "
+                'Trainer(strategy="ddp") or a single device'
+            )
+        return
     whole = isinstance(strategy, (SingleDeviceStrategy, DDPStrategy))
     if not whole or isinstance(strategy, DeepSpeedStrategy):
         raise ValueError(
             f"{owner} does not support {type(strategy).__name__}: every process must hold whole weights and "
-            'gradients. Use Trainer(strategy="ddp") or a single device'
+            'gradients. Use Trainer(strategy="ddp"), FSDP2 (ModelParallelStrategy) or a single device'
+        )
+
+
+def check_shards(weights: Mapping[str, Tensor], callbacks: Sequence[pl.Callback]) -> None:
+    """Refuse what does not work on weights that are sharded over processes.
+
+    Raises:
+        ValueError: a weight is sharded in another way than by FSDP2 alone, or there are averages of weights.
+    """
+    for name, weight in weights.items():
+        if reason := refusal(weight):
+            raise ValueError(
+                f"{name!r} {reason}: shard it over data-parallel processes alone, fully_shard(layer, "
+                'mesh=self.device_mesh["data_parallel"]), or exclude it'
+            )
+    averages = [c for c in callbacks if isinstance(c, (WeightAveraging, StochasticWeightAveraging))]
+    if averages and any(map(is_sharded, weights.values())):
+        raise ValueError(
+            f"{type(averages[0]).__name__} does not support weights that are sharded over processes: remove it from "
+            "Trainer(callbacks=...)"
+        )
+
+
+def check_whole(module: nn.Module, what: str) -> None:
+    """Refuse a module whose weights are sharded over processes for ``what`` needs all of them.
+
+    Raises:
+        ValueError: one is.
+    """
+    if any(map(is_sharded, module.parameters())):
+        raise ValueError(
+            f"{what} does not support weights that are sharded over processes (FSDP2): every process must hold whole "
+            'ones. Use Trainer(strategy="ddp") or a single device'
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -25,6 +25,7 @@ from .sparsity import (
     drop_and_grow,
     generator_for,
 )
+from .sparsity.sharding import is_sharded, whole
 
 
 class DynamicSparseTraining(PeriodicUpdates):
@@ -64,6 +65,8 @@ class DynamicSparseTraining(PeriodicUpdates):
             is below 1 or above ``window.every``; and as :class:`SparseTraining`.
     """
 
+    works_sharded: ClassVar[bool] = True  # with FSDP2
+
     def __init__(
         self,
         sparsity: float = 0.9,
@@ -95,6 +98,11 @@ class DynamicSparseTraining(PeriodicUpdates):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        if self.gradient_steps > 1 and any(map(is_sharded, self._weights.values())):
+            raise ValueError(
+                f"gradient_steps is {self.gradient_steps}, but the weights are sharded over processes, whose gradients "
+                "are not averaged over steps: pass 1, and larger batches"
+            )
         self._clip_val = None
         if trainer.global_step == 0:
             self._averages.clear(self.masks)
@@ -161,7 +169,8 @@ class DynamicSparseTraining(PeriodicUpdates):
         for layer, name in enumerate(self.masks):
             if name not in weights or (grad := self._averages.values.get(name, weights[name].grad)) is None:
                 continue
-            weight, generator = weights[name].detach(), generator_for(self.seed, step, layer)
+            weight, grad = whole(weights[name].detach()), whole(grad)
+            generator = generator_for(self.seed, step, layer)
             yield name, self.drop(weight, grad, generator), self.grow(weight, grad, generator)
 
     def _state(self) -> dict[str, Any]:
@@ -185,6 +194,8 @@ class SET(DynamicSparseTraining):
         Random()
     """
 
+    works_sharded: ClassVar[bool] = True  # with FSDP2
+
     def __init__(self, sparsity: float = 0.9, **dynamic: Any) -> None:
         super().__init__(sparsity, grow=Random(), **dynamic)
 
@@ -206,6 +217,8 @@ class RigL(DynamicSparseTraining):
         >>> RigL(0.9).window
         UpdateWindow(every=100, start=0.0, stop=0.75)
     """
+
+    works_sharded: ClassVar[bool] = True  # with FSDP2
 
     def __init__(self, sparsity: float = 0.9, **dynamic: Any) -> None:
         super().__init__(sparsity, grow=Gradient(), **dynamic)

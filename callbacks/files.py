@@ -17,16 +17,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, is no checkpoint, or holds more than tensors and plain values.
+        ValueError: the file is damaged, is a folder or no checkpoint, or holds more than tensors and plain values.
     """
+    if Path(path).is_dir():
+        raise ValueError(
+            f"{str(path)!r} is a folder, as ModelParallelStrategy writes it: save checkpoints to be read anywhere with "
+            "ModelParallelStrategy(save_distributed_checkpoint=False)"
+        )
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {str(path)!r}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(
-            f"{str(path)!r} cannot be read: it is damaged, or holds objects other than tensors and plain values "
-            "(keep those out of the checkpoint: save_hyperparameters(ignore=[...]))"
+            f"{str(path)!r} cannot be read as a checkpoint: it is damaged, or holds objects other than tensors and "
+            "plain values (keep those out of the checkpoint: save_hyperparameters(ignore=[...]))"
         ) from error
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
         raise ValueError(f"{str(path)!r} is not a checkpoint: it has no 'state_dict'")

@@ -22,6 +22,7 @@ from .compatibility import (
     check_equal_masks,
     check_equal_settings,
     check_optimizers,
+    check_shards,
     check_single_owner,
     check_strategy,
 )
@@ -29,6 +30,7 @@ from .observer import MaskObserver, callbacks_of, log_metrics
 from .progress import ExactResume
 from .sparsity import Masks, SparseWeight
 from .sparsity.masks import clear_state, count_outside, zero_inactive
+from .sparsity.sharding import is_zero
 from .weight_averages import averaged_leaks, forget
 
 STATE = {"masks", "backward_masks", "reservoir"}  # public, but no arguments
@@ -67,6 +69,7 @@ class MaskOwner(pl.Callback, ABC):
         self._handles: list[RemovableHandle] = []
         self._observers: list[MaskObserver] = []
         self._resume = ExactResume()
+        self._begun = False
         self._dead: set[str] = set()  # weights that are known to be all 0
 
     @property
@@ -111,7 +114,8 @@ class MaskOwner(pl.Callback, ABC):
             return
         self._checkpoint = None
         check_single_owner([callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)])
-        check_strategy(trainer, type(self).__name__)
+        # not inherited: a subclass does more, which may need whole weights
+        check_strategy(trainer, type(self).__name__, shards="works_sharded" in vars(type(self)))
         # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
         if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
             self._plan(pl_module)
@@ -119,10 +123,17 @@ class MaskOwner(pl.Callback, ABC):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         check_optimizers(trainer, type(self).__name__)
         check_equal_settings(trainer, self.settings)
-        if trainer.ckpt_path and self._checkpoint is None:
-            raise ValueError(no_masks(trainer.ckpt_path))
         self._selected, self._target = self._plan(pl_module)
         self._weights = {name: weight.parameter for name, weight in self._selected.items()}
+        check_shards(self._weights, callbacks_of(trainer))
+        self._begun = not trainer.strategy.restore_checkpoint_after_setup  # as it does with shards
+        if self._begun:
+            self._begin(trainer, pl_module)
+
+    def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put masks in force: those of a checkpoint, of a fit before, or new ones."""
+        if trainer.ckpt_path and self._checkpoint is None:
+            raise ValueError(no_masks(trainer.ckpt_path))
         if self._checkpoint:
             self._load_state(self._checkpoint)
         elif self._fits(self.masks):
@@ -146,6 +157,8 @@ class MaskOwner(pl.Callback, ABC):
                 self._handles.append(optimizer.register_step_post_hook(self._reapply))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._begun:
+            self._begin(trainer, pl_module)
         self._resume.on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self._steps = [0] * len(trainer.optimizers)
@@ -295,7 +308,7 @@ class MaskOwner(pl.Callback, ABC):
         units = self.dead_units()
         named = {f"{self._prefix}dead_units/{name}": float(count) for name, count in units.items() if count}
         log_metrics(trainer, {f"{self._prefix}dead_units": float(sum(units.values())), **named})
-        dead = [name for name in changed if name not in self._dead and not self._weights[name].any()]
+        dead = [name for name in changed if name not in self._dead and is_zero(self._weights[name])]
         self._dead.update(dead)
         if dead:
             rank_zero_warn(

@@ -15,6 +15,7 @@ from .observer import log_metrics
 from .sparse_training import SparseTraining
 from .sparsity import Schedule, UpdateWindow
 from .sparsity.masks import count_packed, pack
+from .sparsity.sharding import agreed, here
 from .weight_averages import epochs_without_steps
 
 
@@ -85,7 +86,8 @@ class PeriodicUpdates(SparseTraining, ABC):
 
     def _finite(self, weights: Mapping[str, nn.Parameter]) -> bool:
         """Whether all that an update of these weights looks at are finite numbers."""
-        return all_finite(t.detach() for w in weights.values() for t in (w, w.grad) if t is not None)
+        finite = all_finite(here(t.detach()) for w in weights.values() for t in (w, w.grad) if t is not None)
+        return agreed(finite, weights.values())
 
     def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
         super().masks_changed(trainer, optimizer, changed)

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signatu
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
+from .compatibility import check_whole
 from .sparsity import generator_for
 from .sparsity.replica import replica
 
@@ -47,8 +48,9 @@ class Probe:
 
         Raises:
             ValueError: ``batch`` is a number but the training data is not one DataLoader, or a module with
-                manual optimization is to be measured without ``loss``.
+                manual optimization is to be measured without ``loss``, or its weights are sharded over processes.
         """
+        check_whole(pl_module, "a probe")
         if self.loss is None and not pl_module.automatic_optimization:
             raise ValueError("a probe of a module with manual optimization needs a probe_loss")
         with undisturbed():

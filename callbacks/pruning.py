@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -28,6 +28,7 @@ from .sparsity import (
     top_k,
 )
 from .sparsity.one_shot import Scope
+from .sparsity.sharding import whole
 
 
 class GradualPruning(PeriodicUpdates):
@@ -69,6 +70,8 @@ class GradualPruning(PeriodicUpdates):
     """
 
     window: PruningWindow
+
+    works_sharded: ClassVar[bool] = True  # with FSDP2
 
     def __init__(
         self,
@@ -142,8 +145,10 @@ class GradualPruning(PeriodicUpdates):
     def _scores(self, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
         return {
             name: self.score(
-                weights[name].detach(),
-                grad if (grad := weights[name].grad) is not None else torch.zeros_like(weights[name]),
+                whole(weights[name].detach()),
+                whole(grad)
+                if (grad := weights[name].grad) is not None
+                else torch.zeros_like(self.masks[name], dtype=weights[name].dtype),
                 generator_for(self.seed, step, layer),
             )
             for layer, name in enumerate(self.masks)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from .compatibility import check_whole
 from .files import save_checkpoint
 
 
@@ -30,7 +31,8 @@ class RewindPoint(pl.Callback):
 
     Raises:
         ValueError: ``step`` is negative; the run ends before it; a batch steps past it; a fit resumes after it and
-            has not kept it, or the file is missing or another one.
+            has not kept it, or the file is missing or another one; weights are sharded over
+            processes.
         RuntimeError: at the end of a fit that stopped before it.
 
     Example:
@@ -54,6 +56,7 @@ class RewindPoint(pl.Callback):
             self._kept = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        check_whole(pl_module, "RewindPoint")
         problem = self._problem(trainer) if trainer.is_global_zero else ""
         problem = trainer.strategy.broadcast(problem)
         if problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -21,6 +22,7 @@ from .sparsity import (
     generator_for,
     select,
 )
+from .sparsity.sharding import whole_weight, write
 
 
 class SparseTraining(MaskOwner):
@@ -54,6 +56,8 @@ class SparseTraining(MaskOwner):
     Example:
         >>> pl.Trainer(callbacks=[SparseTraining(sparsity=0.9)])  # doctest: +SKIP
     """
+
+    works_sharded: ClassVar[bool] = True  # with FSDP2
 
     def __init__(
         self,
@@ -95,7 +99,7 @@ class SparseTraining(MaskOwner):
         with torch.no_grad():
             for index, (name, weight) in enumerate(self._selected.items()):
                 generator = generator_for(self.seed, -1, index)
-                weight.parameter.copy_(self.initialization(weight, self.masks[name], generator))
+                write(weight.parameter, self.initialization(whole_weight(weight), self.masks[name], generator))
 
     def first_masks(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Masks:
         """The masks a fresh fit starts with; weights are still those of the module."""

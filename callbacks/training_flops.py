@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.data import extract_batch_size
 
+from .compatibility import check_whole
 from .observer import log_metrics
 from .owner import MaskOwner, mask_owner
 from .probe import detached_copy, training_loss, undisturbed
@@ -54,6 +55,7 @@ class TrainingFlops(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._logged = -1
         if not self._given:
+            check_whole(pl_module, "TrainingFlops() without flops=")
             self.flops = None  # of this fit's module
         if trainer.global_step == 0:
             self.total, self.dense = 0.0, 0.0

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from fits import TinyModule, data, trainer
 from methods import METHODS
+from operations import Operations
 from pose_fits import estimator, figures
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -37,9 +38,10 @@ class PlainModule(TinyModule):
 def fit_method(name: str) -> dict[str, object]:
     """The same global batch of 32 whatever the number of ranks."""
     owner = next(m for m in METHODS if m.name == name).build(0.8)
-    module = PlainModule()
+    module, operations = PlainModule(), Operations()
+    owner.update, owner.change_masks = operations.of(owner.update), operations.of(owner.change_masks)
     fit_on_all_ranks(module, [GradientFlowMonitor(every_n_steps=1), owner])
-    return seen(module, owner)
+    return {**seen(module, owner), "sent": operations.sent}
 
 
 def seen(module: pl.LightningModule, owner: MaskOwner) -> dict[str, object]:

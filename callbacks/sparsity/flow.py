@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .masks import zero_inactive
+from .sharding import whole
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
 
 def _plain(gradient: Tensor) -> Tensor:
     """The numbers of a gradient as dense real floats: those of an embedding may be sparse, others complex."""
-    gradient = gradient.detach()
+    gradient = whole(gradient.detach())
     if gradient.is_sparse:
         gradient = gradient.coalesce().values()
     return (torch.view_as_real(gradient) if gradient.is_complex() else gradient).float()

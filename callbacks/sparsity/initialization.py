@@ -94,4 +94,4 @@ class UnitScaled(Initialization):
         else:
             noise.uniform_(-(3**0.5), 3**0.5, generator=generator)
         weight.by_unit(noise).mul_(std)  # a view: scales noise in place
-        return noise.to(weight.parameter).masked_fill(~mask, 0)
+        return noise.to(weight.parameter.device, weight.parameter.dtype).masked_fill(~mask, 0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from ddp_fit import STEPS
 from methods import METHODS, Method
 
 SCRIPT = Path(__file__).parents[1] / "ddp_fit.py"
@@ -46,7 +47,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # made once for the tests of xdist_group "ddp"
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("ddp")
     for ranks in (1, 2):
@@ -55,6 +56,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {file.stem: torch.load(file) for file in out.iterdir()}
 
 
+@pytest.mark.xdist_group("ddp")
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_masks_and_weights_are_equal_on_all_ranks(results: dict[str, Any], method: Method) -> None:
     zero, one = (results[f"world2-rank{rank}"][method.name] for rank in (0, 1))
@@ -63,6 +65,7 @@ def test_masks_and_weights_are_equal_on_all_ranks(results: dict[str, Any], metho
         assert torch.equal(weight, one["weights"][name])
 
 
+@pytest.mark.xdist_group("ddp")
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_two_ranks_equal_one_process_at_the_same_global_batch(results: dict[str, Any], method: Method) -> None:
     two, single = (results[key][method.name] for key in ("world2-rank0", "world1-rank0"))
@@ -70,6 +73,13 @@ def test_two_ranks_equal_one_process_at_the_same_global_batch(results: dict[str,
     assert agreeing >= 0.999 * sum(mask.numel() for mask in two["masks"].values())
     for name, weight in two["weights"].items():
         torch.testing.assert_close(weight, single["weights"][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.xdist_group("ddp")
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_an_update_sends_a_hash_and_no_masks(results: dict[str, Any], method: Method) -> None:
+    updates = len(method.updates(STEPS))
+    assert results["world2-rank0"][method.name]["sent"] == [("allgather_", 8)] * updates
 
 
 @pytest.mark.parametrize(
@@ -108,6 +118,7 @@ def test_a_sparse_pose_estimator_trains_and_scores_alike_on_two_ranks(tmp_path: 
         assert zero["scores"][key] == one["scores"][key] == pytest.approx(single["scores"][key], rel=1e-5), key
 
 
+@pytest.mark.xdist_group("ddp")
 @pytest.mark.parametrize("launcher", ["torchrun", "SLURM"])
 def test_two_nodes_end_like_two_processes_of_one(results: dict[str, Any], tmp_path: Path, launcher: str) -> None:
     port = free_port()

@@ -28,6 +28,9 @@ COMMITTED = ROOT / "experiments" / "results" / "lenet5"
 ARM = {arm.name: arm for arm in ARMS}
 
 
+pytestmark = pytest.mark.xdist_group("paper")  # the runs that the tests share are made once
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A study of twelve steps with two seeds of some arms; accuracies on noise are not failures here."""

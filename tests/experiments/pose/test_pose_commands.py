@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "experiments/configs/lsp/repose_small.yaml"
 
 
+pytestmark = pytest.mark.xdist_group("pose-commands")  # the runs that the tests share are made once
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a run of two steps."""

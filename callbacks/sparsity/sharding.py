@@ -1,0 +1,85 @@
+"""Weights that FSDP2 shards over processes: what of a tensor is here, and all of it.
+
+Masks are whole on every process, a byte a weight. What decides about a layer (its weight and its gradient) is gathered,
+one layer at a time, so that every process decides alike; what is decided is applied to the shard that is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Replicate, Shard
+
+from .selection import SparseWeight
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether the tensor is spread over processes."""
+    return isinstance(tensor, DTensor)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor; to be called on all processes that share it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_weight(weight: SparseWeight) -> SparseWeight:
+    """The same weight with all of its values."""
+    if not is_sharded(weight.parameter):
+        return weight
+    return replace(weight, parameter=nn.Parameter(whole(weight.parameter.detach()), requires_grad=False))
+
+
+def here(tensor: Tensor) -> Tensor:
+    """What of a tensor is on this process: a view, so that what is written into it stays."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def part_for(tensor: Tensor, shards: Tensor) -> Tensor:
+    """The part of a whole ``tensor`` that belongs to what of ``shards``, of the same shape, is on this process."""
+    if not isinstance(shards, DTensor) or not isinstance(cut := shards.placements[0], Shard):
+        return tensor
+    parts = tensor.chunk(shards.device_mesh.size(), cut.dim)
+    rank = shards.device_mesh.get_local_rank()
+    return parts[rank] if rank < len(parts) else tensor.narrow(cut.dim, 0, 0)
+
+
+@torch.no_grad()
+def write(target: Tensor, values: Tensor) -> None:
+    """Copy whole ``values`` into a tensor, or into what of it is on this process."""
+    here(target).copy_(part_for(values, target))
+
+
+def is_zero(weight: Tensor) -> bool:
+    """Whether all entries are 0, over all processes."""
+    return not int(total(here(weight.detach()).count_nonzero(), weight))
+
+
+def agreed(here_too: bool, weights: Iterable[Tensor]) -> bool:
+    """Whether something holds on all processes that share the first of some weights that is sharded."""
+    shards = next(filter(is_sharded, weights), None)
+    if shards is None:
+        return here_too
+    return not int(total(torch.tensor(not here_too, dtype=torch.int64, device=shards.device), shards))
+
+
+def refusal(tensor: Tensor) -> str:
+    """Why a tensor cannot be masked; empty if it can: it is whole, or cut along one dimension over one group."""
+    if not isinstance(tensor, DTensor):
+        return ""
+    if tensor.device_mesh.ndim > 1:
+        return f"is spread over a mesh of {tensor.device_mesh.ndim} dimensions"
+    if type(tensor.placements[0]) not in (Shard, Replicate):
+        return f"is placed as {tensor.placements[0]}"
+    return ""
+
+
+def total(count: Tensor, shards: Tensor) -> Tensor:
+    """The sum over the processes among which a tensor is cut up."""
+    if isinstance(shards, DTensor) and isinstance(shards.placements[0], Shard):
+        count = count.clone()
+        torch.distributed.all_reduce(count, group=shards.device_mesh.get_group())
+    return count
