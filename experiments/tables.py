@@ -1,9 +1,10 @@
-"""Write README.md's tables and the pages of studies from experiments/results: python -m experiments.tables."""
+"""python -m experiments.tables: the tables of README.md and callbacks/README.md, and pages of studies, from results."""
 
 from __future__ import annotations
 
 import csv
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 from .classification import accuracy_page, draw_accuracy
@@ -12,6 +13,7 @@ from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
 from .pose.page import draw_alphas, draw_cost, pose_page
+from .updates_table import updates_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
@@ -19,7 +21,9 @@ LENET5 = ROOT / "experiments" / "results" / "lenet5"
 CIFAR10 = ROOT / "experiments" / "results" / "cifar10.csv"
 CLASSIFIERS = [CIFAR10]
 POSES = [ROOT / "experiments" / "results" / name for name in ("lsp.csv", "lsp_short.csv")]
+UPDATES = ROOT / "experiments" / "results" / "mask_updates.csv"
 README = ROOT / "README.md"
+CALLBACKS_README = ROOT / "callbacks" / "README.md"
 
 
 def mnist_table() -> str:
@@ -46,12 +50,21 @@ def mnist_table() -> str:
 
 def readme() -> str:
     """README.md with its tables between their markers."""
-    text = README.read_text()
     tables = {
         "methods": method_table(CIFAR10, "resnet20"),
         "results": f"## Results\n\n{mnist_table()}",
         "costs": cost_table(),
     }
+    return filled(README.read_text(), tables)
+
+
+def callbacks_readme() -> str:
+    """callbacks/README.md likewise."""
+    return filled(CALLBACKS_README.read_text(), {"updates": updates_table(UPDATES)})
+
+
+def filled(text: str, tables: Mapping[str, str]) -> str:
+    """The text with each table between the markers of its name."""
     for name, content in tables.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, rest = text.split(start)
@@ -61,6 +74,7 @@ def readme() -> str:
 
 def main() -> None:
     README.write_text(readme())
+    CALLBACKS_README.write_text(callbacks_readme())
     if (LENET5 / "runs.csv").exists():
         draw_figures(LENET5)
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))

@@ -1,20 +1,23 @@
-"""python -m experiments.bench [callbacks] [updates] [loaders] [poses] [kill]: the first four, or those named."""
+"""python -m experiments.bench [callbacks] [updates] [loaders] [poses] [scale] [kill]: the first four, or the named."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import kill, loaders, overhead, poses, updates
+from . import kill, loaders, overhead, poses, scale, updates
 
 BENCHES = {"callbacks": overhead.main, "updates": updates.main, "loaders": loaders.main, "poses": poses.main}
+ALONE = ("scale", "kill")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHES, "kill"], help="default: all but kill")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *ALONE], help="default: all but scale and kill")
     parser.add_argument("--kills", type=int, default=30, help="how often kill kills")
     chosen = parser.parse_args()
     for name in chosen.names or BENCHES:
         if name == "kill":
             kill.main(chosen.kills)
+        elif name == "scale":
+            scale.main()
         else:
             BENCHES[name]()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from callbacks import read_checkpoint
 
-from .mortal_fit import METHODS, PLACES, STEPS, Curve, fit
+from .mortal_fit import NAMES, PLACES, STEPS, Curve, run
 
 DEATHS = ("at any moment", "SIGTERM at any moment", *PLACES)
 
@@ -36,10 +36,10 @@ class Killed:
 def disturbed(folder: Path, method: str, kills: int, draw: random.Random, seconds: float) -> list[str]:
     """Run lives until one comes to the end, the first ``kills`` of which are ended from outside or within."""
     deaths: list[str] = []
-    while not (folder / "end.ckpt").is_file():
+    while not (folder / "done").is_file():
         death = draw.choice(DEATHS) if len(deaths) < kills else ""
         inside = (death, draw.randint(1, 8)) if death in PLACES else None
-        life = multiprocessing.get_context("fork").Process(target=fit, args=(folder, method, inside))
+        life = multiprocessing.get_context("fork").Process(target=run, args=(folder, method, inside))
         life.start()
         if death and not inside:
             life.join(draw.uniform(0.1, 1.0) * seconds)
@@ -53,15 +53,17 @@ def disturbed(folder: Path, method: str, kills: int, draw: random.Random, second
 
 
 def differences(folder: Path, other: Path) -> Iterator[str]:
-    """What is not equal to the bit in the last checkpoints and curves of two runs."""
-    ours, theirs = (read_checkpoint(path / "end.ckpt") for path in (folder, other))
-    for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step"):
-        if not equal(ours[key], theirs[key]):
-            yield key
-    if not equal(*(checkpoint["callbacks"]["SparseTraining"] for checkpoint in (ours, theirs))):
-        yield "masks"
-    if Curve(folder / "curve.jsonl").read() != Curve(other / "curve.jsonl").read():
-        yield "curve"
+    """What is not equal to the bit in the last checkpoints and curves of two runs, of each of their fits."""
+    for end in sorted(other.rglob("end.ckpt")):
+        where = end.relative_to(other).parent
+        ours, theirs = read_checkpoint(folder / where / end.name), read_checkpoint(end)
+        for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step"):
+            if not equal(ours.get(key), theirs.get(key)):
+                yield f"{where / key}"
+        if not equal(*(checkpoint["callbacks"]["SparseTraining"] for checkpoint in (ours, theirs))):
+            yield f"{where / 'masks'}"
+        if Curve(folder / where / "curve.jsonl").read() != Curve(other / where / "curve.jsonl").read():
+            yield f"{where / 'curve'}"
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -86,15 +88,15 @@ def kill(kills: int, folder: Path, *, seed: int = 0) -> Iterator[Killed]:
     draw, done, number = random.Random(seed), 0, 0
     whole: dict[str, float] = {}
     while done < kills:
-        method = list(METHODS)[number % len(METHODS)]
+        method = NAMES[number % len(NAMES)]
         if method not in whole:
             begun = time.perf_counter()
             disturbed(folder / method, method, 0, draw, 0.0)
             whole[method] = time.perf_counter() - begun
-        run = folder / f"{method}-{number}"
-        deaths = disturbed(run, method, min(5, kills - done), draw, whole[method])
+        again = folder / f"{method}-{number}"
+        deaths = disturbed(again, method, min(5, kills - done), draw, whole[method])
         done, number = done + len(deaths), number + 1
-        yield Killed(method, deaths, list(differences(run, folder / method)))
+        yield Killed(method, deaths, list(differences(again, folder / method)))
 
 
 def main(kills: int = 30) -> None:
@@ -105,9 +107,9 @@ def main(kills: int = 30) -> None:
         table.add_column(column)
     with tempfile.TemporaryDirectory() as folder:
         runs = list(kill(kills, Path(folder)))
-    for run in runs:
-        found = f"not: {', '.join(run.differing)}" if run.differing else "yes"
-        table.add_row(run.method, ", ".join(run.deaths), found)
+    for killed in runs:
+        found = f"not: {', '.join(killed.differing)}" if killed.differing else "yes"
+        table.add_row(killed.method, ", ".join(killed.deaths), found)
     Console().print(table)
     every, good = (sum(len(run.deaths) for run in chosen) for chosen in (runs, [r for r in runs if not r.differing]))
     print(f"{good} of {every} kills: weights, averages, masks, optimizer and curve equal, bit for bit")

@@ -1,4 +1,4 @@
-"""A short fit that can be made to kill its own process, and goes on from where its folder says."""
+"""Short fits that can be made to kill their own process, and go on from where their folder says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,20 @@ from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks import SET, SNFS, GradualPruning, GraNet, MaskObserver, MaskOwner, RigL, SRigL, TopKAST, WholeCheckpoints
+from callbacks import (
+    SET,
+    SNFS,
+    GradualPruning,
+    GraNet,
+    IterativePruning,
+    LotteryTicket,
+    MaskObserver,
+    MaskOwner,
+    RigL,
+    SRigL,
+    TopKAST,
+    WholeCheckpoints,
+)
 from callbacks.sparsity import PruningWindow, UpdateWindow
 from datamodules.ordering import ResumableSampler, training_loader
 from lightning_modules import SparseClassifier
@@ -35,6 +48,8 @@ METHODS: Mapping[str, Callable[[], MaskOwner]] = {
     "GraNet": lambda: GraNet(0.8, window=PRUNING),
     "GradualPruning": lambda: GradualPruning(0.8, window=PRUNING),
 }
+LOTTERY = "LotteryTicket"
+NAMES = (*METHODS, LOTTERY)
 PLACES = ("in a step", "in a mask update", "half a checkpoint written", "checkpoint not yet in place")
 
 
@@ -121,26 +136,56 @@ class Dies(MaskObserver):
             self.come()
 
 
-def fit(folder: Path, method: str, death: tuple[str, int] | None = None) -> None:
+def run(folder: Path, name: str, death: tuple[str, int] | None = None) -> None:
     """Train from where ``folder`` says, to the end, or to the n-th time at a place to die."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
+    dies = [Dies(*death)] if death else []
+    (lottery if name == LOTTERY else fit)(folder, name, dies)
+    (folder / "done").touch()
+
+
+def fit(folder: Path, method: str, dies: Sequence[pl.Callback]) -> None:
+    """One fit, with averages of its weights."""
     pl.seed_everything(0, verbose=False)
+    saved = ModelCheckpoint(folder, every_n_train_steps=3, save_top_k=1, save_last=True)
+    trainer = make_trainer([METHODS[method](), EMAWeightAveraging(decay=0.9), saved, *dies], folder, STEPS)
+    last = folder / "last.ckpt"
+    trainer.fit(classifier(), Digits(), ckpt_path=last if last.is_file() else None, weights_only=True)
+    trainer.save_checkpoint(folder / "end.ckpt")
+
+
+def lottery(folder: Path, name: str, dies: Sequence[pl.Callback]) -> None:  # noqa: ARG001  # as fit takes it
+    """A dense fit, and two levels of pruning, rewinding and training again."""
+    pl.seed_everything(0, verbose=False)
+    lottery = LotteryTicket(folder, IterativePruning(0.5, levels=2), rewind_step=5, save_every=3)
+
+    def make(callbacks: list[pl.Callback], stage: Path) -> pl.Trainer:
+        own = ModelCheckpoint(stage, save_top_k=0)
+        return make_trainer([*callbacks, own, *dies], stage, STEPS // 3)
+
+    for _ in lottery.run(classifier(), lambda fit: Digits(), make):  # noqa: ARG005  # all in one order
+        pass
+
+
+def classifier() -> SparseClassifier:
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 24), nn.ReLU(), nn.Linear(24, 5)
     )
-    module = SparseClassifier(
+    return SparseClassifier(
         network,
         num_classes=5,
         optimizer=lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
         scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, STEPS),
     )
-    saved = ModelCheckpoint(folder, every_n_train_steps=3, save_top_k=1, save_last=True)
-    trainer = pl.Trainer(
+
+
+def make_trainer(callbacks: list[pl.Callback], folder: Path, steps: int) -> pl.Trainer:
+    return pl.Trainer(
         accelerator="cpu",
-        callbacks=[METHODS[method](), EMAWeightAveraging(decay=0.9), saved, *([Dies(*death)] if death else [])],
-        max_steps=STEPS,
+        callbacks=callbacks,
+        max_steps=steps,
         logger=Curve(folder / "curve.jsonl"),
         log_every_n_steps=1,
         plugins=[WholeCheckpoints()],
@@ -148,6 +193,3 @@ def fit(folder: Path, method: str, death: tuple[str, int] | None = None) -> None
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    last = folder / "last.ckpt"
-    trainer.fit(module, Digits(), ckpt_path=last if last.is_file() else None, weights_only=True)
-    trainer.save_checkpoint(folder / "end.ckpt")

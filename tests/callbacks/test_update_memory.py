@@ -7,7 +7,6 @@ from fits import TinyModule, fit
 from methods import MOVING, Method
 from operations import Operations
 
-
 RANK_TOGETHER = ("gmp-global", "granet", "granet-dense")  # the weights of all layers
 
 

@@ -11,7 +11,7 @@ import torch
 
 from callbacks import read_checkpoint
 from experiments.bench.kill import DEATHS, differences, disturbed, kill
-from experiments.bench.mortal_fit import METHODS, PLACES, Curve
+from experiments.bench.mortal_fit import LOTTERY, NAMES, PLACES, Curve
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +36,18 @@ def test_killed_in_every_place_a_fit_goes_on_to_the_same_end(tmp_path: Path) -> 
     assert list(differences(tmp_path / "killed", tmp_path / "whole")) == []
 
 
+def test_a_lottery_killed_between_and_in_its_fits_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    disturbed(tmp_path / "whole", LOTTERY, 0, random.Random(0), 0.0)
+    assert len(list((tmp_path / "whole").rglob("end.ckpt"))) == 3
+    deaths = disturbed(tmp_path / "killed", LOTTERY, 6, Scripted(2 * ("in a step", *PLACES[2:])), 0.0)
+    assert len(deaths) == 6
+    assert list(differences(tmp_path / "killed", tmp_path / "whole")) == []
+
+
 def test_kills_from_outside(tmp_path: Path) -> None:
     runs = list(kill(2, tmp_path, seed=1))
     assert sum(len(run.deaths) for run in runs) >= 2
-    assert all(run.method in METHODS and not run.differing for run in runs)
+    assert all(run.method in NAMES and not run.differing for run in runs)
 
 
 def test_differences_are_seen(tmp_path: Path) -> None:

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 from experiments import tables
-from experiments.tables import readme
+from experiments.tables import callbacks_readme, readme
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+CALLBACKS_README = (ROOT / "callbacks" / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README + CALLBACKS_README, flags=re.DOTALL)
 
 
 def test_there_is_code() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
@@ -49,13 +50,15 @@ def test_commands_name_what_exists() -> None:
 
 def test_tables_are_generated_from_committed_rows_and_from_the_networks() -> None:
     assert readme() == README, "run `make results`"
+    assert callbacks_readme() == CALLBACKS_README, "run `make results`"
 
 
 def test_results_are_written_before_a_study_has_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "README.md").write_text(README)
-    monkeypatch.setattr(tables, "README", tmp_path / "README.md")
+    for name, text in (("README", README), ("CALLBACKS_README", CALLBACKS_README)):
+        (tmp_path / name).write_text(text)
+        monkeypatch.setattr(tables, name, tmp_path / name)
     monkeypatch.setattr(tables, "LENET5", tmp_path / "lenet5")
     monkeypatch.setattr(tables, "POSES", [])
     monkeypatch.setattr(tables, "CLASSIFIERS", [])
     tables.main()
-    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert {path.name for path in tmp_path.iterdir()} == {"README", "CALLBACKS_README"}

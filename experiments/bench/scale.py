@@ -1,0 +1,116 @@
+"""Time and memory of a RigL update by the number of weights, to a CSV file, from which callbacks/README.md is written.
+
+Memory is read from /proc, so this needs Linux.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, TensorDataset
+
+from callbacks import RigL
+from callbacks.sparsity import UpdateWindow
+from lightning_modules import SparseClassifier
+from lightning_modules.networks import ResNet50
+
+from ..provenance import provenance, write_rows
+from .overhead import SPARSITY, quiet_trainer
+from .updates import Stopwatch
+
+RESULTS = Path(__file__).parents[1] / "results" / "mask_updates.csv"
+WIDTHS = (0.5, 1.0, 2.0)  # of a ResNet-50: 6, 25 and 98 million weights
+BEYOND = 6.5  # a billion
+
+
+class PeakMemory(pl.Callback):
+    """Bytes that the process holds more at most, between two of these, before the optimizer steps."""
+
+    def __init__(self, first: PeakMemory | None = None) -> None:
+        self.first = first
+        self.held = 0
+        self.peaks: list[int] = []
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        if self.first is not None:
+            self.peaks.append(status("VmHWM") - self.first.held)
+        else:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            self.held = status("VmRSS")
+
+
+def status(name: str) -> int:
+    """A number of bytes that the kernel knows of this process."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(lines[name].split()[0])
+
+
+def measure(width: float, updates: int) -> dict[str, Any]:
+    """One row: seconds and bytes are medians over ``updates``."""
+    torch.manual_seed(0)
+    network = ResNet50(width=width)
+    owner = RigL(SPARSITY, window=UpdateWindow(2, stop=10**9))
+    clock, memory = Stopwatch(), PeakMemory()
+    clock_end, memory_end = Stopwatch(clock), PeakMemory(memory)
+    steps = 2 * updates + 1
+    images, label = torch.randn(2 * steps, 3, 32, 32), torch.zeros(2 * steps, dtype=torch.long)
+    trainer = quiet_trainer([memory, clock, owner, clock_end, memory_end], max_steps=steps, log_every_n_steps=10**9)
+    trainer.fit(SparseClassifier(network, 1000), DataLoader(TensorDataset(images, label), batch_size=2))
+    # the first step warms up and reports; updates come at steps 2, 4, ...
+    seconds = statistics.median(clock_end.hooks[2::2]) - statistics.median(clock_end.hooks[1::2])
+    return {
+        "network": f"ResNet50(width={width:g})",
+        "method": f"RigL({SPARSITY})",
+        "weights": owner.masks.size,
+        "largest": max(mask.numel() for mask in owner.masks.values()),
+        "seconds": round(seconds, 4),
+        "peak_bytes": round(statistics.median(memory_end.peaks[2::2])),
+        "step_bytes": round(statistics.median(memory_end.peaks[1::2])),
+        "updates": updates,
+    }
+
+
+def by_arithmetic(row: Mapping[str, Any], width: float) -> dict[str, Any]:
+    """What a measured row says of a network too large to measure, whose layers are known without their values."""
+    with torch.device("meta"):
+        layers = [p.numel() for p in ResNet50(width=width).parameters() if p.ndim > 1]
+    weights, largest = sum(layers), max(layers)
+    held = (row["peak_bytes"] - row["weights"]) / row["largest"]  # of the layer at hand; a new mask is a byte a weight
+    return {
+        "network": f"ResNet50(width={width:g})",
+        "method": row["method"],
+        "weights": weights,
+        "largest": largest,
+        "seconds": round(row["seconds"] * weights / row["weights"], 3),
+        "peak_bytes": round(weights + held * largest),
+        "step_bytes": "",
+        "updates": 0,
+    }
+
+
+def main(results: Path = RESULTS, widths: Sequence[float] = WIDTHS, beyond: float = BEYOND, updates: int = 7) -> None:
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    rows = []
+    for width in widths:
+        begun = time.perf_counter()
+        row = measure(width, updates)
+        minutes = round((time.perf_counter() - begun) / 60, 2)
+        rows.append({**row, "minutes": minutes, "date": date.today().isoformat(), **provenance()})
+    rows.append({**rows[-1], **by_arithmetic(rows[-1], beyond), "minutes": 0})
+    for row in rows:
+        Console().print(f"{row['weights'] / 1e6:.1f}M weights: {row['seconds']:.2f} s an update")
+    write_rows(results, rows)

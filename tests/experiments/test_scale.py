@@ -1,0 +1,29 @@
+"""Rows of what mask updates take: one measured on a small network, one by arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.bench import scale
+from experiments.provenance import read_rows
+from experiments.updates_table import updates_table
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc, which Linux has")
+def test_a_row_is_measured_and_one_computed(tmp_path: Path) -> None:
+    scale.main(tmp_path / "rows.csv", widths=[0.125], beyond=1.0, updates=2)
+    measured, computed = read_rows(tmp_path / "rows.csv")
+    assert float(measured["seconds"]) > 0
+    assert int(measured["weights"]) < int(measured["peak_bytes"]) + 2**20  # masks that are new, and pages of others
+    assert int(computed["weights"]) == 25_502_912
+    assert measured["commit"] == computed["commit"]
+    assert "| *25.5M* | *2.4M* |" in updates_table(tmp_path / "rows.csv")
+
+
+def test_memory_by_arithmetic_is_a_byte_a_weight_and_some_of_the_largest_layer() -> None:
+    row = {"method": "", "seconds": 1.0, "weights": 1_000_000, "largest": 500_000, "peak_bytes": 6_000_000}
+    computed = scale.by_arithmetic(row, 1.0)
+    assert computed["peak_bytes"] == 25_502_912 + 10 * 2_359_296
+    assert computed["seconds"] == pytest.approx(25.503)
