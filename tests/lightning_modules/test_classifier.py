@@ -36,6 +36,17 @@ def test_it_learns_and_logs_under_the_documented_keys() -> None:
     assert fitted.callback_metrics["train/loss"] < 0.9 * math.log(10)
 
 
+def test_channels_last_is_a_layout_alone() -> None:
+    torch.manual_seed(0)
+    network = LeNet5()
+    image = torch.rand(3, 1, 28, 28)
+    expected = network(image)
+    module = SparseClassifier(network, num_classes=10, channels_last=True)
+    weights = [weight for weight in module.parameters() if weight.ndim == 4]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    torch.testing.assert_close(module(image), expected)
+
+
 def test_weight_decay_spares_biases_and_the_scheduler_steps_with_the_optimizer() -> None:
     module = SparseClassifier(
         LeNet5(),
