@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .classification import accuracy_page, draw_accuracy
+from .conformance_page import conformance_page
 from .methods_table import method_table
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
@@ -21,6 +22,7 @@ LENET5 = ROOT / "experiments" / "results" / "lenet5"
 CIFAR10 = ROOT / "experiments" / "results" / "cifar10.csv"
 CLASSIFIERS = [CIFAR10]
 POSES = [ROOT / "experiments" / "results" / name for name in ("lsp.csv", "lsp_short.csv")]
+CONFORMANCE = ROOT / "experiments" / "results" / "conformance.csv"
 UPDATES = ROOT / "experiments" / "results" / "mask_updates.csv"
 README = ROOT / "README.md"
 CALLBACKS_README = ROOT / "callbacks" / "README.md"
@@ -75,6 +77,8 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
 def main() -> None:
     README.write_text(readme())
     CALLBACKS_README.write_text(callbacks_readme())
+    if CONFORMANCE.exists():
+        CONFORMANCE.with_suffix(".md").write_text(conformance_page(CONFORMANCE))
     if (LENET5 / "runs.csv").exists():
         draw_figures(LENET5)
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
