@@ -28,9 +28,9 @@ def conformance_page(rows_of: Path) -> str:
         "",
         f"{_passed(rows)} cells passed, in {minutes:.0f} minutes. A cell is a fit of 13 steps of one method that a "
         "witness watches: masked weights and their momentum are 0 after every step, counts are exact, masks change "
-        "when they should and as they should, and two processes hold the same masks and weights. Every two values of two "
-        "settings meet in some cell, but for fused optimizers with a gradient scaler or with clipping in bf16, which "
-        "are refused.",
+        "when they should and as they should, and two processes hold the same masks and weights. Every two values of "
+        "two settings meet in some cell, but for what torch or Lightning cannot do with any module: fused optimizers "
+        "with a gradient scaler or with clipping in bf16, and DDP's static graph with accumulation.",
         "",
         "Each entry: cells passed of cells run.",
     ]

@@ -72,9 +72,14 @@ class Cell:
 
     @property
     def impossible(self) -> bool:
-        """Fused optimizers unscale gradients inside their step: refused here, and with clipping by Lightning."""
+        """What torch or Lightning cannot do, with or without this project.
+
+        Fused optimizers unscale gradients inside their step: refused here, and with clipping by Lightning. A first step
+        without reduction, as accumulation begins, breaks a static graph inside torch.
+        """
         fused = "fused" in self.optimizer
-        return fused and (self.precision == "16-mixed" or (self.precision == "bf16-mixed" and self.clip != "none"))
+        scaled = self.precision == "16-mixed" or (self.precision == "bf16-mixed" and self.clip != "none")
+        return (fused and scaled) or (self.processes == "2, static graph" and self.accumulate > 1)
 
     def __str__(self) -> str:
         return ", ".join(
