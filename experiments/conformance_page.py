@@ -26,7 +26,7 @@ def conformance_page(rows_of: Path) -> str:
     lines = [
         "# Every method in every setting",
         "",
-        f"{_passed(rows)} cells passed, in {minutes:.0f} minutes. A cell is a fit of 13 steps of one method that a "
+        f"{_passed(rows)} cells passed, in {minutes:.1f} minutes. A cell is a fit of 13 steps of one method that a "
         "witness watches: masked weights and their momentum are 0 after every step, counts are exact, masks change "
         "when they should and as they should, and two processes hold the same masks and weights. Every two values of "
         "two settings meet in some cell, but for what torch or Lightning cannot do with any module: fused optimizers "

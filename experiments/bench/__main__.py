@@ -1,4 +1,4 @@
-"""python -m experiments.bench [callbacks] [updates] [loaders] [poses] [scale] [kill]: the first four, or the named."""
+"""python -m experiments.bench [NAME ...]: the benches named, or all but scale, which writes rows, and kill."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import argparse
 
 from . import kill, loaders, overhead, poses, scale, updates
 
-BENCHES = {"callbacks": overhead.main, "updates": updates.main, "loaders": loaders.main, "poses": poses.main}
+BENCHES = {
+    "callbacks": overhead.main,
+    "ddp": overhead.on_two_processes,
+    "updates": updates.main,
+    "loaders": loaders.main,
+    "poses": poses.main,
+}
 ALONE = ("scale", "kill")
 
 if __name__ == "__main__":

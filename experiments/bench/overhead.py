@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,6 +29,7 @@ from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5, ResNet18
 
 SPARSITY = 0.9
+RANKS = int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets it
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,9 @@ def measure(case: Case, make: Callable[[nn.Module], Arm]) -> tuple[float, float]
 def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
     return pl.Trainer(
         accelerator="cpu",
+        devices=RANKS,
+        strategy="ddp" if RANKS > 1 else "auto",
+        use_distributed_sampler=False,  # as many steps as in one process
         callbacks=list(callbacks),
         logger=False,
         enable_checkpointing=False,
@@ -212,15 +219,27 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     console = Console()
+    console.quiet = os.environ.get("RANK", "0") != "0"
     for case in CASES:
-        table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {torch.get_num_threads()} threads")
+        threads = (
+            f"{RANKS} processes of {torch.get_num_threads()} threads"
+            if RANKS > 1
+            else f"{torch.get_num_threads()} threads"
+        )
+        table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {threads}")
         for column in ("Trainer with", "ms a step", "ratio to without"):
             table.add_column(column, justify="left" if column == "Trainer with" else "right")
-        for name, arm in ARMS.items():
+        for name, arm in list(ARMS.items())[: 2 if RANKS > 1 else None]:
             seconds, ratio = measure(case, arm)
             table.add_row(name, f"{seconds * 1e3:.2f}", f"{ratio:.3f}")
         console.print(table)
     console.print(f"mask memory: {mask_bytes_per_weight():.2f} bytes a weight")
+
+
+def on_two_processes() -> None:
+    """The same for the first two arms, with DDP: gradients are reduced, masks updated alike."""
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run([*ranks, "-m", __spec__.name], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
 
 
 if __name__ == "__main__":
