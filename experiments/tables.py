@@ -13,7 +13,7 @@ from .methods_table import method_table
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
-from .pose.page import draw_alphas, draw_cost, pose_page
+from .pose.page import draw_alphas, draw_cost, pose_page, pose_table
 from .updates_table import updates_table
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +56,7 @@ def readme() -> str:
         "methods": method_table(CIFAR10, "resnet20"),
         "results": f"## Results\n\n{mnist_table()}",
         "costs": cost_table(),
+        "poses": pose_table(POSES),
     }
     return filled(README.read_text(), tables)
 

@@ -54,6 +54,26 @@ def pose_page(rows_of: Path) -> str:
     )
 
 
+def pose_table(files: Sequence[Path]) -> str:
+    """A line a configuration, those of each file after those of the one before."""
+    lines = [
+        "| configuration | steps | PCK@0.2, % (mean) | by seed | sparsity | G multiply-adds, active weights |",
+        "|---|---:|---:|---|---:|---:|",
+    ]
+    everything = [row for file in files for row in read_rows(file)]
+    for file in files:
+        for config, rows in by_config(read_rows(file), "score").items():
+            scores = [f"{mean(rows, 'score'):.2f}", ", ".join(row["score"] for row in rows)]
+            cells = [f"`{config}`", together(rows, "steps"), *scores, rows[0]["sparsity"], rows[0]["active_gmac"]]
+            lines.append(f"| {' | '.join(cells)} |")
+    people, tested = (together(everything, column) for column in ("train_people", "test_people"))
+    note = (
+        f"Leeds Sports Pose with its extended set, {people} people to train on, batches of 32, all {tested} test "
+        f"people, flip test. {origin(everything)}"
+    )
+    return "\n".join([*lines, "", note])
+
+
 def _table(runs: Mapping[str, Sequence[Row]]) -> list[str]:
     header = ["configuration", "steps", "score (mean)", "by seed", "95 %", "no flip", "mirror", "either side"]
     header += ["sparsity", "G multiply-adds", "active", "minutes"]
