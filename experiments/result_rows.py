@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,9 @@ def origin(rows: Sequence[Row]) -> str:
 
 
 def draw_against_cost(rows_of: Path, cost: tuple[str, str], score: tuple[str, str], *, times: float = 1) -> None:
-    """A score against a cost, one point a run, as ``<name>_cost.png`` beside the rows.
+    """A score against a cost, as ``<name>_cost.png`` beside the rows.
+
+    A point is a run; a line joins the means of configurations that differ in the number at the end of their name.
 
     Args:
         rows_of: CSV file.
@@ -49,9 +52,14 @@ def draw_against_cost(rows_of: Path, cost: tuple[str, str], score: tuple[str, st
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
+    families: dict[str, list[Sequence[Row]]] = {}
     for config, rows in by_config(read_rows(rows_of), score[0]).items():
-        costs, scores = ([float(row[column]) for row in rows] for column in (cost[0], score[0]))
-        axes.plot(costs, [times * each for each in scores], "o", label=config)
+        families.setdefault(re.sub(r"_\d+$", "", config), []).append(rows)
+    for family, members in families.items():
+        means = sorted((mean(rows, cost[0]), times * mean(rows, score[0])) for rows in members)
+        [line] = axes.plot(*zip(*means, strict=True), label=family)
+        points = [(float(row[cost[0]]), times * float(row[score[0]])) for rows in members for row in rows]
+        axes.plot(*zip(*points, strict=True), "o", color=line.get_color())
     axes.set_xlabel(cost[1])
     axes.set_ylabel(score[1])
     axes.grid(visible=True, alpha=0.25)

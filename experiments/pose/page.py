@@ -46,6 +46,7 @@ def pose_page(rows_of: Path) -> str:
             "",
             *_parts(runs),
             "",
+            *_against_controls(runs),
             *_alphas(rows_of),
             *_robustness(rows_of),
             origin(rows),
@@ -96,6 +97,27 @@ def _table(runs: Mapping[str, Sequence[Row]]) -> list[str]:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _against_controls(runs: Mapping[str, Sequence[Row]]) -> list[str]:
+    """What the kinematic updates bring, seed by seed and joint by joint."""
+    lines = []
+    for config, rows in runs.items():
+        controls = {row["seed"]: row for row in runs.get(f"{config}_control", ())}
+        both = [(row, controls[row["seed"]]) for row in rows if row["seed"] in controls]
+        if both:
+            gains = [float(row["score"]) - float(control["score"]) for row, control in both]
+            parts = [
+                f"{part} {statistics.mean(float(row[part]) - float(control[part]) for row, control in both):+.1f}"
+                for part in PARTS
+            ]
+            lines += [
+                f"`{config}` against `{config}_control`, which has no kinematic updates and costs as much: "
+                f"{statistics.mean(gains):+.2f} in the mean of {len(gains)} seeds "
+                f"({', '.join(f'{gain:+.2f}' for gain in gains)}). By joint: {', '.join(parts)}.",
+                "",
+            ]
+    return ["## With and without kinematic updates", "", *lines] if lines else []
 
 
 def _alphas(rows_of: Path) -> list[str]:

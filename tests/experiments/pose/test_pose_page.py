@@ -37,6 +37,17 @@ def test_every_configuration_has_a_line_with_its_mean_and_the_best_is_first(tmp_
     assert "made_up_cost.png" in page
 
 
+def test_a_network_is_compared_with_its_control_seed_by_seed(tmp_path: Path) -> None:
+    rows = tmp_path / "made_up.csv"
+    scores = {("small", 0): 54.0, ("small", 1): 55.0, ("small_control", 0): 53.0, ("small_control", 1): 55.5}
+    for (config, seed), score in scores.items():
+        append_row(rows, row(config, seed, score, 0.4) | {"Wri": score / 2}, COLUMNS)
+    page = pose_page(rows)
+    assert "`small` against `small_control`" in page
+    assert "+0.25 in the mean of 2 seeds (+1.00, -0.50)" in page
+    assert "Wri +0.1" in page
+
+
 def test_alphas_and_boxes_have_a_section_where_there_are_rows(tmp_path: Path) -> None:
     rows = tmp_path / "made_up.csv"
     append_row(rows, row("dense", 0, 80.0, 0.4), COLUMNS)
