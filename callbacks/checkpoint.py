@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .files import read_checkpoint
+from .files import read_safely
 from .sparsity import Masks
 
 STATE_KEY = "SparseTraining"
@@ -25,7 +25,7 @@ def read_masks(path: str | Path) -> Masks:
     Example:
         >>> masks = read_masks("runs/pruned/last.ckpt")  # doctest: +SKIP
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_safely(path)
     try:
         masks = Masks.from_state_dict(checkpoint["callbacks"][STATE_KEY]["masks"])
         if not masks:

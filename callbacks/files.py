@@ -19,6 +19,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, is a folder or no checkpoint, or holds more than tensors and plain values.
     """
+    checkpoint = read_safely(path)
+    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
+        raise ValueError(f"{str(path)!r} is not a checkpoint: it has no 'state_dict'")
+    return dict(checkpoint)
+
+
+def read_safely(path: str | Path) -> Any:
+    """What is in a file of tensors and plain values, on the CPU; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is a folder, or holds more than that.
+    """
     if Path(path).is_dir():
         raise ValueError(
             f"{str(path)!r} is a folder, as ModelParallelStrategy writes it: save checkpoints to be read anywhere with "
@@ -27,15 +40,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {str(path)!r}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} cannot be read as a checkpoint: it is damaged, or holds objects other than tensors and "
             "plain values (keep those out of the checkpoint: save_hyperparameters(ignore=[...]))"
         ) from error
-    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
-        raise ValueError(f"{str(path)!r} is not a checkpoint: it has no 'state_dict'")
-    return dict(checkpoint)
 
 
 def write_whole(value: object, path: Path) -> None:

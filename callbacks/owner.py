@@ -69,7 +69,7 @@ class MaskOwner(pl.Callback, ABC):
         self._handles: list[RemovableHandle] = []
         self._observers: list[MaskObserver] = []
         self._resume = ExactResume()
-        self._begun = False
+        self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._dead: set[str] = set()  # weights that are known to be all 0
 
     @property

@@ -231,7 +231,7 @@ def test_a_damaged_file_is_named(mnist: Path, tmp_path: Path, name: str) -> None
     path.write_bytes(path.read_bytes()[:500])
     if name in ("pretrain/start.ckpt", "pretrain/rewind.ckpt"):
         (tmp_path / "level-1/weights/ticket.ckpt").unlink()  # else they are not needed any more
-    with pytest.raises(ValueError, match=f"{name}' cannot be read: it is damaged"):
+    with pytest.raises(ValueError, match=f"{name}' cannot be read as a checkpoint: it is damaged"):
         run(tmp_path, mnist, rewind_step=2)
 
 
