@@ -115,7 +115,7 @@ class MaskOwner(pl.Callback, ABC):
         self._checkpoint = None
         check_single_owner([callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)])
         # not inherited: a subclass does more, which may need whole weights
-        check_strategy(trainer, type(self).__name__, shards="works_sharded" in vars(type(self)))
+        check_strategy(trainer, type(self).__name__, shards=vars(type(self)).get("works_sharded", False))
         # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
         if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
             self._plan(pl_module)

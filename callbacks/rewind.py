@@ -31,8 +31,7 @@ class RewindPoint(pl.Callback):
 
     Raises:
         ValueError: ``step`` is negative; the run ends before it; a batch steps past it; a fit resumes after it and
-            has not kept it, or the file is missing or another one; weights are sharded over
-            processes.
+            has not kept it, or the file is missing or another one; weights are sharded over processes.
         RuntimeError: at the end of a fit that stopped before it.
 
     Example:

@@ -61,16 +61,17 @@ def pose_table(files: Sequence[Path]) -> str:
         "| configuration | steps | PCK@0.2, % (mean) | by seed | sparsity | G multiply-adds, active weights |",
         "|---|---:|---:|---|---:|---:|",
     ]
-    everything = [row for file in files for row in read_rows(file)]
-    for file in files:
-        for config, rows in by_config(read_rows(file), "score").items():
+    everything = [read_rows(file) for file in files]
+    for rows_of_file in everything:
+        for config, rows in by_config(rows_of_file, "score").items():
             scores = [f"{mean(rows, 'score'):.2f}", ", ".join(row["score"] for row in rows)]
             cells = [f"`{config}`", together(rows, "steps"), *scores, rows[0]["sparsity"], rows[0]["active_gmac"]]
             lines.append(f"| {' | '.join(cells)} |")
-    people, tested = (together(everything, column) for column in ("train_people", "test_people"))
+    pooled = [row for rows in everything for row in rows]
+    people, tested = (together(pooled, column) for column in ("train_people", "test_people"))
     note = (
         f"Leeds Sports Pose with its extended set, {people} people to train on, batches of 32, all {tested} test "
-        f"people, flip test. {origin(everything)}"
+        f"people, flip test. {origin(pooled)}"
     )
     return "\n".join([*lines, "", note])
 

@@ -115,6 +115,14 @@ def test_a_subclass_of_a_working_method_may_need_whole_weights() -> None:
         Own().setup(trainer([], strategy=ModelParallelStrategy(), devices=1), PlainModule(), "fit")
 
 
+def test_a_subclass_may_say_that_it_does_not_work_on_shards() -> None:
+    class Own(RigL):
+        works_sharded = False
+
+    with pytest.raises(ValueError, match="Own does not support ModelParallelStrategy"):
+        Own().setup(trainer([], strategy=ModelParallelStrategy(), devices=1), PlainModule(), "fit")
+
+
 @pytest.fixture
 def mesh(tmp_path: Path) -> Iterator[DeviceMesh]:
     dist.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{tmp_path}/store")
