@@ -13,7 +13,7 @@ def updates_table(rows_of: Path) -> str:
     if not (rows := read_rows(rows_of)):
         return "Not measured yet."
     lines = [
-        "| weights | largest layer | s an update | the process grows by, MB |",
+        "| weights | largest layer | s an update | held at once at most, MB |",
         "|---|---|---|---|",
     ]
     for row in rows:
@@ -25,7 +25,7 @@ def updates_table(rows_of: Path) -> str:
     source = f"[{rows_of.name}](../experiments/results/{rows_of.name})"
     note = (
         f"ResNet-50 at several widths, {rows[0]['method']} with ERK, medians of {rows[0]['updates']} updates. "
-        "Growth is beyond what the backward pass held and gave back. *In italics*: by arithmetic from the row above. "
+        "Held are tensors, beyond those that were there before. *In italics*: by arithmetic from the row above. "
         f"Rows: {source}. {origin(rows)}"
     )
     return "\n".join([*lines, "", note])

@@ -1,7 +1,4 @@
-"""Time and memory of a RigL update by the number of weights, to a CSV file, from which callbacks/README.md is written.
-
-Memory is read from /proc, so this needs Linux.
-"""
+"""Time and memory of a RigL update by the number of weights, to a CSV file; callbacks/README.md is written from it."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from torch.optim import Optimizer
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import RigL
@@ -35,35 +34,43 @@ BEYOND = 6.5  # a billion
 
 
 class PeakMemory(pl.Callback):
-    """Bytes that the process holds more at most, between two of these, before the optimizer steps."""
+    """Bytes of all tensors that live at once at most, in one step between two of these, beyond those at its beginning.
 
-    def __init__(self, first: PeakMemory | None = None) -> None:
+    Args:
+        first: the one that begins; None for the first itself.
+        step: optimizer steps done before the one that is looked at.
+    """
+
+    def __init__(self, first: PeakMemory | None = None, *, step: int = 0) -> None:
         self.first = first
-        self.held = 0
-        self.peaks: list[int] = []
+        self.step: int = step if first is None else first.step
+        self.profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self.peak = 0
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        if self.first is not None:
-            self.peaks.append(status("VmHWM") - self.first.held)
-        else:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-            self.held = status("VmRSS")
-
-
-def status(name: str) -> int:
-    """A number of bytes that the kernel knows of this process."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return 1024 * int(lines[name].split()[0])
+        if trainer.global_step != self.step:
+            return
+        if self.first is None:
+            self.profiler.start()
+            return
+        self.first.profiler.stop()
+        recorded: Any = self.first.profiler.profiler
+        sizes = [
+            (event.start_ns(), event.nbytes())
+            for event in recorded.kineto_results.events()
+            if event.name() == "[memory]"
+        ]
+        self.peak = max(accumulate((size for _, size in sorted(sizes)), initial=0))
 
 
 def measure(width: float, updates: int) -> dict[str, Any]:
-    """One row: seconds and bytes are medians over ``updates``."""
+    """One row: the median seconds of ``updates``, and the bytes of the first."""
     torch.manual_seed(0)
     network = ResNet50(width=width)
     owner = RigL(SPARSITY, window=UpdateWindow(2, stop=10**9))
-    clock, memory = Stopwatch(), PeakMemory()
+    clock, memory = Stopwatch(), PeakMemory(step=2)
     clock_end, memory_end = Stopwatch(clock), PeakMemory(memory)
     steps = 2 * updates + 1
     images, label = torch.randn(2 * steps, 3, 32, 32), torch.zeros(2 * steps, dtype=torch.long)
@@ -77,8 +84,7 @@ def measure(width: float, updates: int) -> dict[str, Any]:
         "weights": owner.masks.size,
         "largest": max(mask.numel() for mask in owner.masks.values()),
         "seconds": round(seconds, 4),
-        "peak_bytes": round(statistics.median(memory_end.peaks[2::2])),
-        "step_bytes": round(statistics.median(memory_end.peaks[1::2])),
+        "peak_bytes": memory_end.peak,
         "updates": updates,
     }
 
@@ -96,7 +102,6 @@ def by_arithmetic(row: Mapping[str, Any], width: float) -> dict[str, Any]:
         "largest": largest,
         "seconds": round(row["seconds"] * weights / row["weights"], 3),
         "peak_bytes": round(weights + held * largest),
-        "step_bytes": "",
         "updates": 0,
     }
 

@@ -12,23 +12,19 @@ from experiments.bench import scale
 from experiments.provenance import read_rows
 from experiments.updates_table import updates_table
 
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc, which Linux has"
-)
 
-
-@needs_proc
 def test_a_row_is_measured_and_one_computed(tmp_path: Path) -> None:
     scale.main(tmp_path / "rows.csv", widths=[0.125], beyond=1.0, updates=2)
     measured, computed = read_rows(tmp_path / "rows.csv")
     assert float(measured["seconds"]) > 0
-    assert int(measured["weights"]) < int(measured["peak_bytes"]) + 2**20  # masks that are new, and pages of others
+    # masks that are new, a byte a weight, and some of the largest layer: scores and their ranks, 8 bytes each
+    assert int(measured["weights"]) + 8 * int(measured["largest"]) <= int(measured["peak_bytes"])
+    assert int(measured["peak_bytes"]) < 2 * int(measured["weights"]) + 40 * int(measured["largest"])
     assert int(computed["weights"]) == 25_502_912
     assert measured["commit"] == computed["commit"]
     assert "| *25.5M* | *2.4M* |" in updates_table(tmp_path / "rows.csv")
 
 
-@needs_proc
 def test_what_is_held_for_a_moment_between_two_callbacks_is_seen() -> None:
     first = scale.PeakMemory()
     last = scale.PeakMemory(first)
@@ -36,8 +32,9 @@ def test_what_is_held_for_a_moment_between_two_callbacks_is_seen() -> None:
     first.on_before_optimizer_step(*arguments)
     held = torch.ones(2**24)  # 64 MB
     del held
+    torch.ones(2**20)
     last.on_before_optimizer_step(*arguments)
-    assert 0.9 * 2**26 < last.peaks[0] < 1.5 * 2**26
+    assert last.peak == 2**26
 
 
 def test_memory_by_arithmetic_is_a_byte_a_weight_and_some_of_the_largest_layer() -> None:
