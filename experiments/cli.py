@@ -19,6 +19,7 @@ import datamodules
 import lightning_modules
 import lightning_modules.networks
 
+from .run_record import RunRecord
 from .table import cost_table, sparsity_table
 from .tracking import finish_wandb, set_wandb_mode
 
@@ -58,6 +59,7 @@ def main(args: Sequence[str] | None = None) -> SparseCLI:
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_kwargs={"overwrite": True},
+                trainer_defaults={"callbacks": [RunRecord()]},
                 args=list(args) if args is not None else None,
             )
     finally:

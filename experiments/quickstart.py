@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from rich.console import Console
 from rich.table import Table
 
-from callbacks import GradientFlowMonitor, RigL, SparseTraining
+from callbacks import GradientFlowMonitor, RigL, SparseTraining, TrainingFlops
 from callbacks.sparsity import Dense, Initialization, UnitScaled
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
@@ -26,6 +26,7 @@ from lightning_modules.networks import LeNet5
 
 from .figures import plot_gradient_flow
 from .provenance import append_row
+from .run_record import RunRecord
 from .table import sparsity_table
 from .tracking import finish_wandb, set_wandb_mode
 
@@ -71,12 +72,13 @@ def train(
     wandb = WandbLogger(
         project="sparse-lightning", group="quickstart", name=arm.name, save_dir=folder, settings={"quiet": True}
     )
+    monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=steps,
         max_epochs=-1,
         logger=[log, wandb],
-        callbacks=[GradientFlowMonitor(every_n_steps=20, probe_batch=1000), sparse, RichProgressBar()],
+        callbacks=[*monitors, sparse, RichProgressBar(), RunRecord()],
         enable_checkpointing=False,
         enable_model_summary=False,
     )
