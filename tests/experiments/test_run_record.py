@@ -60,12 +60,12 @@ def test_a_run_leaves_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert record["bytes"] < record["dense_bytes"]
     assert record["commit"]
     assert record["scores"] == {}
-    trainer.test(dataloaders=Data().test_dataloader(), verbose=False)
+    trainer.test(trainer.lightning_module, Data(), verbose=False)
     assert read_record(path)["scores"]["test/acc"] == pytest.approx(float(trainer.callback_metrics["test/acc"]))
     assert not list(path.parent.glob("*.part"))
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint that ended")
 def test_a_run_that_goes_on_names_the_one_before_and_adds_its_minutes(tmp_path: Path) -> None:
     fit(tmp_path, 8, ModelCheckpoint(every_n_train_steps=4, save_top_k=-1))
     [checkpoint] = tmp_path.glob("mine/version_0/checkpoints/*step=4.ckpt")
