@@ -1,0 +1,219 @@
+"""The charts of a report, as plotly figures without colours of their own for text and background: the page has them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from .groups import Group
+from .runs import Run
+
+# distinguishable on white and on near-black, also for most who see colours otherwise
+COLOURS = ("#3b82c4", "#e0803a", "#2f9e6e", "#c9569c", "#a08a1f", "#7a6fd0", "#d2504f", "#3aa5b5", "#8f7358", "#7f8c8d")
+DASHES = ("solid", "dash", "dot", "dashdot")
+HEATMAP_COLUMNS = 60
+BANDS = 8  # with more groups they only hide each other
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One or several figures under a heading; of several, the reader chooses which is shown.
+
+    Args:
+        title: in plain text, as all of these.
+        text: how to read it.
+        figures: by the name that the reader chooses from.
+    """
+
+    title: str
+    text: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def style(index: int) -> dict[str, Any]:
+    """Colour and dashes of the group at a place, the same in all charts."""
+    return {"color": COLOURS[index % len(COLOURS)], "dash": DASHES[index // len(COLOURS) % len(DASHES)]}
+
+
+def escaped(text: str) -> str:
+    """Text for plotly, which takes some HTML."""
+    return html.escape(text, quote=False)
+
+
+def curves(groups: Sequence[Group], key: str, axis: str, *, log: bool = False, percent: bool = False) -> Any:
+    """A number over optimizer steps: the mean of each group, in a band of its runs; None if nobody has it."""
+    figure = go.Figure()
+    times = 100 if percent else 1
+    for index, group in enumerate(groups):
+        found = group.curve(key)
+        if found is None:
+            continue
+        steps, mean, least, greatest = np.asarray(found, np.float32)
+        name, look = escaped(group.label), style(index)
+        if len(groups) <= BANDS and (greatest > least).any():
+            figure.add_scatter(
+                x=np.concatenate([steps, steps[::-1]]),
+                y=np.concatenate([greatest, least[::-1]]) * times,
+                fill="toself",
+                fillcolor=look["color"],
+                opacity=0.2,
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=str(index),
+            )
+        mode = "lines" if len(steps) > 1 else "markers"
+        figure.add_scatter(x=steps, y=mean * times, mode=mode, name=name, line=look, legendgroup=str(index))
+    if not figure.data:
+        return None
+    figure.update_xaxes(title="optimizer step")
+    figure.update_yaxes(title=axis, type="log" if log else "linear")
+    figure.update_layout(hovermode="x unified" if len(groups) <= BANDS else "closest")
+    return figure
+
+
+def accuracy_against_flops(groups: Sequence[Group], score: str) -> Any:
+    """One point a group, and a line through those that no other beats in both; None without FLOPs."""
+    points = [(group.mean("training"), group.mean(score), index) for index, group in enumerate(groups)]
+    known = [(flops, value, index) for flops, value, index in points if flops is not None and value is not None]
+    if not known:
+        return None
+    figure = go.Figure()
+    front = pareto([(flops, value) for flops, value, _ in known])
+    figure.add_scatter(
+        x=[known[i][0] for i in front],
+        y=[100 * known[i][1] for i in front],
+        mode="lines",
+        name="Pareto front",
+        line={"color": "#999999", "dash": "dot", "shape": "hv"},
+        hoverinfo="skip",
+    )
+    for flops, value, index in known:
+        group = groups[index]
+        spread = 100 * float(np.std(group.numbers(score)))
+        figure.add_scatter(
+            x=[flops],
+            y=[100 * value],
+            error_y={"array": [spread], "visible": spread > 0},
+            mode="markers",
+            marker={"size": 11, "color": style(index)["color"]},
+            name=escaped(group.label),
+        )
+    figure.update_xaxes(title="FLOPs of training", type="log")
+    figure.update_yaxes(title=f"{score}, %")
+    return figure
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Those points (cost, score) that none other beats in both, by rising cost.
+
+    Example:
+        >>> pareto([(2, 0.9), (1, 0.8), (3, 0.85)])
+        [1, 0]
+    """
+    best, front = -np.inf, []
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[index][1] > best:
+            best = points[index][1]
+            front.append(index)
+    return front
+
+
+def layers_over_time(run: Run) -> Any:
+    """Layer by step: the norm of the active gradient of every layer; None if it was not logged."""
+    prefix = "grad_flow/active/"
+    names = [key for key in run.curves if key.startswith(prefix) and key.endswith("weight")]
+    if not names:
+        return None
+    names.sort(key=_place(run))
+    steps = np.unique(np.concatenate([run.curves[name].steps for name in names]))
+    chosen = steps[np.unique(np.linspace(0, len(steps) - 1, HEATMAP_COLUMNS).astype(int))]
+    table = np.full((len(names), len(chosen)), np.nan, np.float32)
+    for row, name in enumerate(names):
+        curve = run.curves[name]
+        here = np.isin(curve.steps, chosen)
+        table[row, np.searchsorted(chosen, curve.steps[here])] = curve.values[here]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        powers = np.log10(table)
+    powers[~np.isfinite(powers)] = np.nan
+    labels = [escaped(short(name.removeprefix(prefix))) for name in names]
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=powers,
+        x=chosen.astype(np.float32),
+        y=labels,
+        customdata=table,
+        hovertemplate="%{y}<br>step %{x}<br>norm %{customdata:.3g}<extra></extra>",
+        colorscale="Viridis",
+        colorbar={"title": "norm", "tickprefix": "1e", "thickness": 12},
+    )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title="optimizer step")
+    figure.update_layout(height=max(260, 80 + 22 * len(names)))
+    return figure
+
+
+def sparsity_of_layers(groups: Sequence[Group]) -> Any:
+    """Bars: the sparsity of every layer at the end of each group's first run; None if no run says it."""
+    figure = go.Figure()
+    for index, group in enumerate(groups):
+        layers = next((run.record["layers"] for run in group.runs if run.record.get("layers")), None)
+        if layers:
+            shares = [1 - layer["active"] / max(1, int(np.prod(layer["shape"]))) for layer in layers.values()]
+            figure.add_bar(
+                x=[escaped(short(name)) for name in layers],
+                y=np.array(shares, np.float32) * 100,
+                name=escaped(group.label),
+                marker={"color": style(index)["color"]},
+            )
+    if not figure.data:
+        return None
+    figure.update_yaxes(title="sparsity, %", range=[0, 100])
+    return figure
+
+
+def distances(rows: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Any:
+    """How far from the pruned solution runs began and ended, those of a group in its colour; None without rows."""
+    if not rows:
+        return None
+    figure = go.Figure()
+    labels = list(dict.fromkeys([*(group.label for group in groups), *(str(row["label"]) for row in rows)]))
+    for index, label in enumerate(labels):
+        mine = [row for row in rows if row["label"] == label]
+        if not mine:
+            continue
+        figure.add_scatter(
+            x=[float(row["start"]) for row in mine],
+            y=[float(row["end"]) for row in mine],
+            mode="markers",
+            marker={"size": 9, "color": style(index)["color"]},
+            name=escaped(label),
+        )
+    most = max(max(float(row["start"]), float(row["end"])) for row in rows)
+    figure.add_scatter(
+        x=[0, most],
+        y=[0, most],
+        mode="lines",
+        line={"color": "#999999", "dash": "dot"},
+        name="no nearer",
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(title="L2 distance of the start")
+    figure.update_yaxes(title="L2 distance of the end")
+    return figure
+
+
+def short(name: str) -> str:
+    """A parameter without what all of them have in common."""
+    return name.removeprefix("network.").removesuffix(".weight")
+
+
+def _place(run: Run) -> Callable[[str], tuple[int, str]]:
+    """Layers in the order of the network where run.json has it."""
+    order = {name: place for place, name in enumerate(run.record.get("layers", {}))}
+    return lambda key: (order.get(key.removeprefix("grad_flow/active/"), len(order)), "")

@@ -1,0 +1,41 @@
+"""How far runs began and ended from the pruned solution: of lotteries on disk, and of the paper's study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from callbacks import Ticket, read_checkpoint
+
+from ..analysis import l2_distances
+from ..provenance import read_rows
+
+
+def find_distances(folder: Path) -> list[dict[str, Any]]:
+    """Rows ``label``, ``start``, ``end`` of every lottery at or below a folder, and of a study's distances.csv."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted(folder.rglob("ticket.ckpt")):
+        rows += _of_ticket(path)
+    for path in sorted(folder.rglob("distances.csv")):
+        found = read_rows(path)
+        if found and {"arm", "start", "end"} <= found[0].keys():
+            rows += [{"label": row["arm"], "start": float(row["start"]), "end": float(row["end"])} for row in found]
+    return rows
+
+
+def _of_ticket(path: Path) -> list[dict[str, Any]]:
+    """Against the weights that the ticket's mask left of the run that was pruned first."""
+    ticket = Ticket.read(path)
+    lottery = path.parents[2]
+    if not (lottery / "pretrain" / "end.ckpt").is_file():
+        return []
+    pruned = dict(read_checkpoint(lottery / "pretrain" / "end.ckpt")["state_dict"])
+    for name, mask in ticket.masks.items():
+        pruned[name] = pruned[name] * mask
+    names = list(ticket.masks)
+    label = f"{lottery.name}, level {ticket.level}, {ticket.retraining}"
+    rows = []
+    for end in ticket.trained:
+        table = l2_distances([pruned, ticket.weights, read_checkpoint(end)["state_dict"]], names)
+        rows.append({"label": label, "start": float(table[0, 1]), "end": float(table[0, 2])})
+    return rows

@@ -1,0 +1,55 @@
+"""The runs of the paper's study, which keeps tables and not the folders of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..provenance import read_rows
+from .metrics_file import Curve
+from .runs import Run
+
+CURVES = {"gradient_norm.csv": ("grad_flow/probe", "norm"), "gradient_change.csv": ("grad_flow/delta", "change")}
+
+
+def find_studies(folder: Path) -> list[Run]:
+    """One run for every row of each runs.csv of ``python -m experiments.paper`` at or below a folder."""
+    return [run for path in sorted(folder.rglob("runs.csv")) for run in _study(path)]
+
+
+def _study(path: Path) -> list[Run]:
+    rows = read_rows(path)
+    if not rows or not {"arm", "seed", "test_acc", "minutes", "steps"} <= rows[0].keys():
+        return []
+    curves = {key: _curves(path.with_name(name), column) for name, (key, column) in CURVES.items()}
+    study = f"{rows[0].get('data', '')}/{path.parent.name}"
+    return [
+        Run(
+            path.parent,
+            name=row["arm"],
+            study=study,
+            seed=int(row["seed"]),
+            record={
+                **{key: row[key] for key in ("commit", "versions", "machine") if key in row},
+                "steps": int(row["steps"]),
+                "minutes": float(row["minutes"]),
+                "scores": {"test/acc": float(row["test_acc"])},
+                "status": "finished",
+            },
+            curves={key: of[row["arm"], row["seed"]] for key, of in curves.items() if (row["arm"], row["seed"]) in of},
+        )
+        for row in rows
+    ]
+
+
+def _curves(path: Path, column: str) -> Mapping[tuple[str, str], Curve]:
+    if not path.is_file():
+        return {}
+    found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    for row in read_rows(path):
+        steps, values = found.setdefault((row["arm"], row["seed"]), ([], []))
+        steps.append(int(row["step"]))
+        values.append(float(row[column]))
+    return {run: Curve(np.array(steps, np.int64), np.array(values)) for run, (steps, values) in found.items()}
