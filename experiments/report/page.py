@@ -96,11 +96,11 @@ def _columns(groups: Sequence[Group]) -> list[Column]:
 
 
 def _rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[dict[str, Any]]:
-    best = {
-        column.title: column.best([group.mean(column.of) or 0.0 for group in groups if group.numbers(column.of)])
-        for column in columns
-        if column.best and len(groups) > 1
-    }
+    best = {}
+    for column in columns:
+        means = [mean for group in groups if (mean := group.mean(column.of)) is not None]
+        if column.best and _differ(means):
+            best[column.title] = column.best(means)
     rows = []
     for index, group in enumerate(groups):
         methods = sorted({run.method for run in group.runs if run.method})
