@@ -34,7 +34,7 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
             )
         runs += found
         distances += find_distances(folder)
-    text = render(title, grouped(runs), distances, pose_pictures(runs))
+    text = render(title, grouped(runs), distances, pose_pictures(runs), out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     return out

@@ -19,6 +19,7 @@ from callbacks.files import write_whole
 from callbacks.sparsity import Masks
 from experiments.bench.reports import write_runs
 from experiments.report.__main__ import main
+from experiments.report.write import write_report
 
 ROOT = Path(__file__).parents[3]
 
@@ -181,3 +182,13 @@ def test_distances_of_a_lottery_are_measured(tmp_path: Path) -> None:
     assert "Distances from the pruned solution" in text
     [trace, _] = figures(text)["c0"][0]["data"]
     assert (trace["name"], trace["x"], trace["y"]) == ("lottery, level 1, weights", [5.0], [1.0])
+
+
+def test_the_committed_report_is_that_of_the_committed_tables(tmp_path: Path) -> None:
+    study = ROOT / "experiments" / "results" / "lenet5"
+    committed = (study / "report.html").read_text()
+    again = write_report([study], tmp_path / "report.html", "The paper's LeNet-5 study, run again").read_text()
+    assert figures(committed) == figures(again), "run `make results`"
+    table = re.compile(r"<table>.*</table>", flags=re.DOTALL)
+    assert table.findall(committed) == table.findall(again)
+    assert str(ROOT) not in committed
