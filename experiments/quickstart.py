@@ -24,6 +24,7 @@ from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5
 
+from .dashboard import Dashboard
 from .figures import plot_gradient_flow
 from .provenance import append_row
 from .table import sparsity_table
@@ -69,14 +70,19 @@ def train(
     sparse = arm.method(sparsity=SPARSITY, initialization=arm.initialization, seed=SEED)
     log = CSVLogger(folder, name=arm.name)
     wandb = WandbLogger(
-        project="sparse-lightning", group="quickstart", name=arm.name, save_dir=folder, settings={"quiet": True}
+        project="sparse-lightning",
+        group="quickstart",
+        job_type=arm.name,
+        name=f"{arm.name}-seed{SEED}",
+        save_dir=folder,
+        settings={"quiet": True},
     )
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=steps,
         max_epochs=-1,
         logger=[log, wandb],
-        callbacks=[GradientFlowMonitor(every_n_steps=20, probe_batch=1000), sparse, RichProgressBar()],
+        callbacks=[GradientFlowMonitor(every_n_steps=20, probe_batch=1000), sparse, RichProgressBar(), Dashboard()],
         enable_checkpointing=False,
         enable_model_summary=False,
     )

@@ -9,22 +9,26 @@ COLUMNS = 256
 
 
 class History:
-    """What was measured of layers at steps, at most 256 of them; when there are more, every other one is forgotten.
+    """What was measured of layers at steps; when there is too much, every other column goes, and fewer are due.
 
-    Attributes:
-        thinned: how often that has happened: measure that many times twice as rarely.
+    Args:
+        every: of what is counted, one in so many is due.
     """
 
-    def __init__(self) -> None:
-        self.thinned = 0
+    def __init__(self, every: int = 1) -> None:
+        self.every = every
         self._columns: dict[int, dict[str, float]] = {}
+
+    def due(self, count: int) -> bool:
+        """Whether the measurement number ``count``, from 0 on, is wanted."""
+        return count % self.every == 0
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Keep the values at a step, by layer."""
         self._columns[step] = {**self._columns.get(step, {}), **values}
         if len(self._columns) > COLUMNS:
             self._columns = {step: self._columns[step] for step in list(self._columns)[::2]}
-            self.thinned += 1
+            self.every *= 2
 
     @property
     def steps(self) -> list[int]:

@@ -1,0 +1,30 @@
+"""python -m experiments.dashboard --project P: the W&B workspace that shows a project's runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+import wandb
+
+from .workspace import workspace
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m experiments.dashboard", description=__doc__)
+    parser.add_argument("--project", required=True, help="of W&B, as in the YAML files")
+    parser.add_argument("--entity", help="user or team; default: that of the account")
+    parser.add_argument("--print", action="store_true", help="show the workspace as JSON, and save nothing")
+    chosen = parser.parse_args(args)
+    if chosen.print:
+        print(json.dumps(workspace(chosen.project, chosen.entity or "entity")._spec, indent=2))
+        return
+    try:
+        workspace(chosen.project, chosen.entity or wandb.Api().default_entity).save()
+    except (wandb.Error, OSError) as error:
+        parser.exit(1, f"{error}: log in with `wandb login`, or see what would be saved with --print\n")
+
+
+if __name__ == "__main__":
+    main()
