@@ -34,10 +34,14 @@ def set_wandb_mode(timeout: float = 3.0) -> str:
     goes away later holds up the end of a run for WANDB_FINISH_TIMEOUT seconds, 300 by default.
     """
     os.environ.setdefault("WANDB_FINISH_TIMEOUT", FINISH_SECONDS)
+    return os.environ.setdefault("WANDB_MODE", "online" if wandb_answers(timeout) else "offline")
+
+
+def wandb_answers(timeout: float = 3.0) -> bool:
+    """Whether there is an account, and a server that answers within so many seconds."""
     server = urlparse(os.environ.get("WANDB_BASE_URL", DEFAULT_SERVER))
     host, port = server.hostname or "", server.port or (443 if server.scheme == "https" else 80)
-    online = _has_account(host) and _answers(host, port, timeout)
-    return os.environ.setdefault("WANDB_MODE", "online" if online else "offline")
+    return _has_account(host) and _answers(host, port, timeout)
 
 
 def finish_wandb() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import wandb
 
+from ..tracking import wandb_answers
 from .workspace import workspace
 
 
@@ -20,10 +21,10 @@ def main(args: Sequence[str] | None = None) -> None:
     if chosen.print:
         print(json.dumps(workspace(chosen.project, chosen.entity or "entity")._spec, indent=2))
         return
-    try:
-        workspace(chosen.project, chosen.entity or wandb.Api().default_entity).save()
-    except (wandb.Error, OSError) as error:
-        parser.exit(1, f"{error}: log in with `wandb login`, or see what would be saved with --print\n")
+    if not wandb_answers():
+        parser.exit(1, "no account, or W&B does not answer: `wandb login`, or see what would be saved with --print\n")
+    entity = chosen.entity or wandb.Api().default_entity
+    workspace(chosen.project, entity or parser.error("the account has no entity: give --entity")).save()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

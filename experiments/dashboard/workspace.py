@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import wandb_workspaces.reports.v2 as wr
+from typing import Any
+
 import wandb_workspaces.workspaces as ws
+from wandb_workspaces.expr import Metric
+from wandb_workspaces.reports.v2 import interface as wr
 
 from .metrics import STEP
 
@@ -55,22 +58,23 @@ def workspace(project: str, entity: str) -> ws.Workspace:
         project: of W&B.
         entity: the user or team that it belongs to.
     """
+    axis = ws.SectionPanelSettings(x_axis=STEP)
     return ws.Workspace(
         entity=entity,
         project=project,
         name=NAME,
-        sections=[ws.Section(name=name, panels=_panels(name), is_open=True) for name in CURVES],
+        sections=[ws.Section(name=name, panels=_panels(name), is_open=True, panel_settings=axis) for name in CURVES],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=20),
         runset_settings=ws.RunsetSettings(
-            groupby=[ws.Metric("Group"), ws.Metric("JobType")],
+            groupby=[Metric("Group"), Metric("JobType")],
             pinned_columns=[*COLUMNS, "summary:sparsity/train_flops", "config:method", "config:seed"],
         ),
     )
 
 
-def _panels(section: str) -> list[wr.interface.Panel]:
-    panels: list[wr.interface.Panel] = [
-        wr.LinePlot(title=title, x=STEP, y=keys, log_y=True if set(keys) & set(LOGARITHMIC) else None)
+def _panels(section: str) -> list[Any]:
+    panels: list[Any] = [
+        wr.LinePlot(title=title, x=STEP, y=[*keys], log_y=True if set(keys) & set(LOGARITHMIC) else None)
         for title, keys in CURVES[section].items()
     ]
     if section == "Accuracy":
