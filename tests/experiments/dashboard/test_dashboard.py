@@ -233,6 +233,7 @@ def test_a_server_that_dies_does_not_stop_the_run(tmp_path: Path, monkeypatch: p
         assert fitted.global_step == 24
     finally:
         server.die()
+        wandb.teardown()  # the session remembers the account
     [path] = tmp_path.glob("wandb/run-*/*.wandb")
     found = read_run(path)
     assert max(row[STEP] for row in found.rows if "charts/weights" in row) == 24  # kept here for wandb sync
