@@ -212,6 +212,7 @@ def test_a_logger_that_fails_is_warned_of_once_and_training_goes_on() -> None:
     assert (fitted.global_step, len(logger.rows)) == (24, 5)
 
 
+@pytest.mark.long  # the client tries on for a while
 def test_a_server_that_dies_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
     server = WandbServer()
