@@ -12,6 +12,7 @@ BUCKET = {"id": "b", "displayName": "run", "config": "{}", "historyLineCount": 0
 PROJECT = {"id": "p", "name": "project", "entity": {"id": "e", "name": "me"}}
 ANSWERS: dict[str, Any] = {
     "Viewer": {"viewer": {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}},
+    "RunResumeStatus": {"model": {"id": "p", "name": "project", "entity": {"id": "e", "name": "me"}, "bucket": None}},
     "UpsertBucket": {"upsertBucket": {"bucket": {**BUCKET, "name": "run", "project": PROJECT}, "inserted": True}},
 }
 
