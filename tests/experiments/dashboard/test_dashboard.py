@@ -77,6 +77,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
             summary = {key: dict(v) if hasattr(v, "keys") else v for key, v in dict(logger.experiment.summary).items()}
         finally:
             finish_wandb()
+            wandb.teardown()  # all is written then
     [path] = folder.glob("wandb/offline-run-*/*.wandb")
     return Fitted(read_run(path), path.parent, summary, owner)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import wandb
 from fakes import write_mnist
 from wandb_files import RunFile, read_run
 
@@ -17,14 +18,16 @@ SHORT = ["--trainer.log_every_n_steps=1", "--data.init_args.batch_size=16", "--d
 
 @pytest.fixture
 def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    wandb.teardown()  # its service takes paths from where it was started
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
-    wandb = ["--trainer.logger.mode=offline"]  # of the last logger
+    offline = "--trainer.logger.mode=offline"  # of the last logger
     monkeypatch.setenv("WANDB_SILENT", "true")
-    return [*SHORT, *wandb, f"--data.init_args.root={write_mnist(tmp_path / 'mnist', train=96, test=32)}"]
+    return [*SHORT, offline, f"--data.init_args.root={write_mnist(tmp_path / 'mnist', train=96, test=32)}"]
 
 
 def runs(folder: Path) -> dict[str, RunFile]:
+    wandb.teardown()  # all is written then
     found = [read_run(path) for path in sorted(folder.glob("runs/wandb/offline-run-*/*.wandb"))]
     return {file.run.display_name: file for file in found}
 
