@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningCLI
@@ -19,6 +20,7 @@ import datamodules
 import lightning_modules
 import lightning_modules.networks
 
+from .progress import without_terminal_quiet
 from .run_record import RunRecord
 from .table import cost_table, sparsity_table
 from .tracking import finish_wandb, set_wandb_mode
@@ -28,6 +30,10 @@ __all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
 
 class SparseCLI(LightningCLI):
     """LightningCLI that tests after a fit and ends it with tables of sparse weights and costs."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """The file's Trainer, whose progress bar is quiet without a terminal."""
+        return without_terminal_quiet(super().instantiate_trainer(**kwargs))
 
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""

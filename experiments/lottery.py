@@ -19,6 +19,7 @@ from rich.table import Table
 
 # the classes of .cli are found in YAML by their short names
 from .cli import callbacks
+from .command import run_command
 from .tracking import finish_wandb, set_wandb_mode
 
 DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
@@ -152,4 +153,4 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

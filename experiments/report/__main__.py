@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..command import run_command
 from .groups import grouped
 from .page import render
 from .poses import pose_pictures
@@ -59,4 +60,4 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
