@@ -26,6 +26,7 @@ from lightning_modules.networks import LeNet5
 
 from .figures import plot_gradient_flow
 from .provenance import append_row
+from .report.write import write_report
 from .run_record import RunRecord
 from .table import sparsity_table
 from .tracking import finish_wandb, set_wandb_mode
@@ -49,10 +50,8 @@ ARMS = [
 ]
 
 
-def train(
-    arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any
-) -> tuple[dict[str, object], dict[int, float]]:
-    """One run; returns its row of results.csv and its gradient norms.
+def train(arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any) -> tuple[dict[str, object], Path]:
+    """One run; returns its row of results.csv and its folder.
 
     Args:
         arm: what to train.
@@ -98,7 +97,7 @@ def train(
         "test_acc": f"{score['test/acc']:.4f}",
     }
     Console().print(sparsity_table(sparse.masks))
-    return row, norms
+    return row, Path(log.log_dir)
 
 
 def gradient_norms(run: Path) -> dict[int, float]:
@@ -113,19 +112,20 @@ def main() -> None:
     console.print(f"W&B is {set_wandb_mode()}; everything is written to {FOLDER}/")
     results = FOLDER / "results.csv"
     results.unlink(missing_ok=True)
-    curves = {}
+    runs = {}
     table = Table(title=f"LeNet-5 on MNIST at {SPARSITY:.0%} sparsity, {STEPS} steps")
     shown = ["arm", "method", "init", "grad_norm_at_100", "test_acc"]
     for column in shown:
         table.add_column(column)
     for arm in ARMS:
         console.rule(f"{arm.name}: {arm.method.__name__}, {arm.initialization}")
-        row, curves[arm.name] = train(arm)
+        row, runs[arm.name] = train(arm)
         append_row(results, row, COLUMNS)
         table.add_row(*(str(row[column]) for column in shown))
-    plot_gradient_flow(curves, FOLDER / "gradient_flow.png")
+    plot_gradient_flow({name: gradient_norms(run) for name, run in runs.items()}, FOLDER / "gradient_flow.png")
+    report = write_report(list(runs.values()), FOLDER / "report.html", "LeNet-5 on MNIST, 95 % sparse")
     console.print(table)
-    console.print(f"results: {results}\npicture: {FOLDER / 'gradient_flow.png'}")
+    console.print(f"results: {results}\npicture: {FOLDER / 'gradient_flow.png'}\nreport: {report}")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def read_sweep(path: Path) -> Sweep:
         ValueError: it is not one, or holds what only W&B can do.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no sweep {str(path)!r}; those that come with the project: experiments/sweeps")
+        raise FileNotFoundError(f"there is no sweep {str(path)!r}; see experiments/sweeps for some")
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -147,7 +147,7 @@ def read_sweep(path: Path) -> Sweep:
         raise ValueError(f"{path}: run_cap is {run_cap!r}; it is a number of runs, 1 or more")
     parameters, metric = content["parameters"], content.get("metric") or {}
     if not isinstance(parameters, dict) or "config" not in parameters or not isinstance(metric, dict):
-        raise ValueError(f"{path}: parameters must hold config, a YAML of experiments/configs; metric a name and a goal")
+        raise ValueError(f"{path}: parameters must hold config, a YAML of experiments/configs, and metric a name")
     read = {str(name): _parameter(f"{path}: parameters.{name}", of) for name, of in parameters.items()}
     return Sweep(path, content["method"], metric.get("name"), read, run_cap)
 

@@ -14,6 +14,7 @@ from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
 from .pose.page import draw_alphas, draw_cost, pose_page, pose_table
+from .report.write import write_report
 from .updates_table import updates_table
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +84,7 @@ def main() -> None:
     if (LENET5 / "runs.csv").exists():
         draw_figures(LENET5)
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))
+        write_report([LENET5], LENET5 / "report.html", "The paper's LeNet-5 study, run again")
     for rows in filter(Path.exists, CLASSIFIERS):
         draw_accuracy(rows)
         rows.with_suffix(".md").write_text(accuracy_page(rows))

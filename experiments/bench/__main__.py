@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import kill, loaders, overhead, poses, scale, updates
+from . import kill, loaders, overhead, poses, reports, scale, updates
 
 BENCHES = {
     "callbacks": overhead.main,
@@ -12,6 +12,7 @@ BENCHES = {
     "updates": updates.main,
     "loaders": loaders.main,
     "poses": poses.main,
+    "reports": reports.main,
 }
 ALONE = ("scale", "kill")
 

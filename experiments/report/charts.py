@@ -142,6 +142,7 @@ def layers_over_time(run: Run) -> Any:
         powers = np.log10(table)
     powers[~np.isfinite(powers)] = np.nan
     labels = [escaped(short(name.removeprefix(prefix))) for name in names]
+    ticks = np.linspace(np.nanmin(powers), np.nanmax(powers), 5) if np.isfinite(powers).any() else np.empty(0)
     figure = go.Figure()
     figure.add_heatmap(
         z=powers,
@@ -150,7 +151,12 @@ def layers_over_time(run: Run) -> Any:
         customdata=table,
         hovertemplate="%{y}<br>step %{x}<br>norm %{customdata:.3g}<extra></extra>",
         colorscale="Viridis",
-        colorbar={"title": "norm", "tickprefix": "1e", "thickness": 12},
+        colorbar={
+            "title": "norm",
+            "thickness": 12,
+            "tickvals": ticks,
+            "ticktext": [f"{10**tick:.1e}" for tick in ticks],
+        },
     )
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="optimizer step")

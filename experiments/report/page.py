@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,11 @@ class Column:
 
 
 def render(
-    title: str, groups: Sequence[Group], distances: Sequence[dict[str, Any]], pictures: Sequence[Mapping[str, str]]
+    title: str,
+    groups: Sequence[Group],
+    distances: Sequence[dict[str, Any]],
+    pictures: Sequence[Mapping[str, str]],
+    beside: Path,
 ) -> str:
     """The file's text.
 
@@ -46,6 +51,7 @@ def render(
         groups: one or more.
         distances: rows for the chart of distances.
         pictures: ``text`` and ``data`` (a JPEG in base64) of each.
+        beside: folder of the file.
     """
     runs = [run for group in groups for run in group.runs]
     found = [chart for chart in _charts(groups, distances) if chart.figures]
@@ -63,7 +69,7 @@ def render(
         charts=[{"id": name, "title": c.title, "text": c.text, "names": list(c.figures)} for name, c in shown.items()],
         pictures=pictures,
         notes=[note for run in runs for note in run.notes],
-        origins=_origins(runs),
+        origins=_origins(runs, beside),
         figures=_packed(json.dumps(figures)),
         library=_packed(get_plotlyjs()),
     )
@@ -96,11 +102,11 @@ def _columns(groups: Sequence[Group]) -> list[Column]:
 
 
 def _rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[dict[str, Any]]:
-    best = {
-        column.title: column.best([group.mean(column.of) or 0.0 for group in groups if group.numbers(column.of)])
-        for column in columns
-        if column.best and len(groups) > 1
-    }
+    best = {}
+    for column in columns:
+        means = [mean for group in groups if (mean := group.mean(column.of)) is not None]
+        if column.best and _differ(means):
+            best[column.title] = column.best(means)
     rows = []
     for index, group in enumerate(groups):
         methods = sorted({run.method for run in group.runs if run.method})
@@ -222,9 +228,9 @@ def _of_runs(groups: Sequence[Group], draw: Callable[[Run], Any]) -> dict[str, A
     return {label: figure for label, figure in drawn.items() if figure is not None}
 
 
-def _origins(runs: Sequence[Run]) -> list[str]:
+def _origins(runs: Sequence[Run], beside: Path) -> list[str]:
     said = {key: sorted({str(run.record[key]) for run in runs if run.record.get(key)}) for key in RECORDED}
     lines = [f"{key}: {'; '.join(values)}" for key, values in said.items() if values]
-    folders = sorted({str(run.folder) for run in runs})
+    folders = sorted({os.path.relpath(run.folder, beside) for run in runs})
     more = f" and {len(folders) - 8} more" if len(folders) > 8 else ""
-    return [*lines, f"folders: {', '.join(folders[:8])}{more}"]
+    return [*lines, f"folders, from that of this file: {', '.join(folders[:8])}{more}"]

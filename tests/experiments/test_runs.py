@@ -40,6 +40,10 @@ def test_quickstart_writes_its_table_and_picture(
     assert all(row["sparsity"] == "0.9500" and row["steps"] == "120" for row in rows)
     assert float(rows[1]["grad_norm_at_100"]) > 0
     assert (tmp_path / "runs/quickstart/gradient_flow.png").stat().st_size > 10_000
+    report = (tmp_path / "runs/quickstart/report.html").read_text()
+    assert "3 runs in 3 settings on MNIST/LeNet5." in report
+    for title in ("Accuracy against training cost", "Gradient flow on fixed samples", "Gradient flow by layer"):
+        assert title in report
     assert "Sparse weights" in capsys.readouterr().out
 
 

@@ -1,24 +1,13 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+
+from run_folders import write_run
 
 from experiments.report.runs import find_runs, read_run
 from experiments.report.study import find_studies
 
 ROOT = Path(__file__).parents[3]
-
-
-def write_run(folder: Path, rows: str = "step,loss\n1,2.0\n", config: str | None = None, **record: Any) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "metrics.csv").write_text(rows)
-    if config is not None:
-        (folder / "config.yaml").write_text(config)
-    if record:
-        plain = {"name": folder.parent.name, "method": "RigL", "minutes": 1.0}
-        (folder / "run.json").write_text(json.dumps({**plain, **record}))
-    return folder
 
 
 def test_a_run_of_an_older_version_has_its_metrics_alone(tmp_path: Path) -> None:
