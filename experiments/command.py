@@ -39,6 +39,8 @@ def one_line(error: BaseException) -> str:
         "KeyError: 'step' (--debug shows the trace)"
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and error.__cause__ is not None:
+        return one_line(error.__cause__)  # jsonargparse tells first what it tried, and last what was wrong
     said = lines[0] if lines else ""
     if " " not in said:
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
