@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import statistics
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from rich.table import Table
 # the classes of .cli are found in YAML by their short names
 from .cli import callbacks
 from .command import run_command
+from .progress import without_terminal_quiet
 from .tracking import finish_wandb, set_wandb_mode
 
 DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
@@ -69,12 +72,31 @@ class LotteryCLI(LightningCLI):
     def make_trainer(self, more: list[pl.Callback], folder: Path) -> pl.Trainer:
         """A Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""
         finish_wandb()
+        self._announce(folder.relative_to(self.lottery.folder).as_posix())
         config = copy.deepcopy(self.config)
         for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
             if logger.init_args.get("name"):
                 logger.init_args.name += f"/{folder.relative_to(self.lottery.folder)}"
         arguments = self._trainer_arguments(config)
-        return pl.Trainer(**{**arguments, "callbacks": [*(arguments["callbacks"] or []), *more]})
+        trainer = pl.Trainer(**{**arguments, "callbacks": [*(arguments["callbacks"] or []), *more]})
+        return without_terminal_quiet(trainer)
+
+    def _announce(self, stage: str) -> None:
+        """Say which stage begins, and how long all take at the pace so far."""
+        stages, times = self.lottery.stages, self._begun
+        times.append(time.monotonic())
+        done = sum((self.lottery.folder / name / "end.ckpt").is_file() for name in stages)
+        said = f"stage {stages.index(stage) + 1} of {len(stages)}: {stage}; {done} are done"
+        if len(times) > 1:
+            minutes = (times[-1] - times[0]) / (len(times) - 1) * (len(stages) - done) / 60
+            said += f", about {minutes:.1f} min are left"
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # as above
+            Console().print(said, highlight=False, markup=False)
+
+    @functools.cached_property
+    def _begun(self) -> list[float]:
+        """When each stage of this process began."""
+        return []
 
     def make_data(self, number: int) -> pl.LightningDataModule:
         """The file's data; its ``seed``, if it takes one, is 1000 times that of the file plus ``number``."""
@@ -92,7 +114,8 @@ class LotteryCLI(LightningCLI):
 
     def _test(self, end: Path) -> Score:
         self.model.load_state_dict(callbacks.read_checkpoint(end)["state_dict"])
-        trainer = pl.Trainer(**{**self._trainer_arguments(self.config), "logger": False, "callbacks": None})
+        arguments = {**self._trainer_arguments(self.config), "logger": False, "callbacks": None}
+        trainer = without_terminal_quiet(pl.Trainer(**arguments))
         [score] = trainer.test(self.model, self.datamodule, verbose=False)
         return score
 
