@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -60,10 +61,9 @@ def test_of_a_long_message_what_was_wrong_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["__main__", "lottery", "sweep", "paper.__main__", "pose.__main__", "reproduce", "flops"]
+    "file",
+    ["__main__", "lottery", "sweep", "reproduce", "flops", "paper/__main__", "pose/__main__", "report/__main__"],
 )
-def test_every_command_ends_this_way(module: str) -> None:
-    from pathlib import Path
-
-    path = Path(__file__).parents[2] / "experiments" / f"{module.replace('.', '/')}.py"
-    assert path.read_text().rstrip().endswith("run_command(main)")
+def test_every_command_ends_this_way(file: str) -> None:
+    text = (Path(__file__).parents[2] / "experiments" / f"{file}.py").read_text()
+    assert text.rstrip().endswith("run_command(main)")

@@ -25,9 +25,7 @@ def test_the_time_left_is_of_what_was_done_here() -> None:
 
 def test_pieces_are_counted() -> None:
     bars = progress()
-    seen = []
-    for piece in tracked(bars, "abc", "letters"):
-        seen.append((piece, bars.tasks[0].completed))
+    seen = [(piece, bars.tasks[0].completed) for piece in tracked(bars, "abc", "letters")]
     assert seen == [("a", 0), ("b", 1), ("c", 2)]
     assert bars.tasks[0].completed == bars.tasks[0].total == 3
 
