@@ -66,7 +66,7 @@ def test_every_lottery_runs_and_goes_on(
     assert table[table.index("Lottery tickets") :] == again[again.index("Lottery tickets") :]
     for word in ("retraining", "sparsity", "test/acc", "weights", "0.9500"):
         assert word in table
-    stages = ["pretrain", *(f"level-1/{weights}/run-{run}" for weights in ("weights", "random") for run in (0, 1))]
+    stages = ["pretrain", *(f"level-1/{weights}/run-{run}" for weights in ("weights", "reinit") for run in (0, 1))]
     assert re.findall(r"stage (\d) of 5: (\S+); (\d) are done", table) == [
         (str(number + 1), name, str(number)) for number, name in enumerate(stages)
     ]
