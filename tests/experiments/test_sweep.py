@@ -18,7 +18,7 @@ from fakes import write_mnist
 
 from experiments import cli, sweep
 from experiments.report.runs import find_runs
-from experiments.sweep_file import arguments_of, read_sweep
+from experiments.sweep_file import Combination, Sweep, arguments_of, read_sweep
 from experiments.sweep_run import SweepRun
 
 ROOT = Path(__file__).parents[2]
@@ -234,17 +234,26 @@ def parse() -> Callable[[list[str]], Any]:
     return lambda args: parser.parse_args(["fit", *args]).fit
 
 
+def each_argument_with_each_configuration(of: Sweep) -> list[Combination]:
+    """Few of the combinations; parsing one takes most of a second."""
+    found: list[Combination] = []
+    seen: set[tuple[str, ...]] = set()
+    for all_new in (True, False):
+        for combination in of.combinations():
+            varied = [name for name in of.varied if name != "config"]
+            pairs = {(str(combination["config"]), name, str(combination[name])) for name in varied}
+            if pairs.isdisjoint(seen) if all_new else pairs - seen:
+                found.append(combination)
+                seen |= pairs
+    return found
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_the_command_line_takes_every_argument_of_the_projects_sweeps(
     path: Path, parse: Callable[[list[str]], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    seen: set[str] = set()
-    for combination in read_sweep(path).combinations():
-        pairs = {f"{combination['config']} {argument}" for argument in arguments_of(combination)}
-        if pairs <= seen:
-            continue  # each argument with each configuration is enough
-        seen |= pairs
+    for combination in each_argument_with_each_configuration(read_sweep(path)):
         parsed = parse(arguments_of(combination))
         method = parsed.trainer.callbacks[-1].init_args
         assert parsed.trainer.max_steps == parsed.model.init_args.scheduler.init_args.T_max
