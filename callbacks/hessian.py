@@ -29,6 +29,9 @@ class HessianSpectrum(MaskObserver):
     without mixed precision, so that nothing of the run changes. With several optimizers steps are those of all
     together.
 
+    Attributes:
+        spectrum: the last one measured in this fit, if there is one.
+
     Args:
         probe_batch: a batch in the form the module's ``training_step`` takes, or a number of samples to take
             from the head of the training data set.
@@ -84,6 +87,7 @@ class HessianSpectrum(MaskObserver):
         self.around_updates = around_updates
         self.active_only = active_only
         self.method = method
+        self.spectrum: Spectrum | None = None
         self.folder = None if folder is None else Path(folder)
         self._probe = Probe(probe_batch, probe_loss)
         self._updates = 0
@@ -99,7 +103,7 @@ class HessianSpectrum(MaskObserver):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
             self._updates = 0
-        self._last = None
+        self._last, self.spectrum = None, None
         self._probe.start(trainer, pl_module)
 
     # The owner of the masks, if there is one, calls on_dense_gradients, on_before_mask_update, on_after_mask_update.
@@ -163,6 +167,7 @@ class HessianSpectrum(MaskObserver):
         )
 
     def _report(self, trainer: pl.Trainer, spectrum: Spectrum, when: str) -> None:
+        self.spectrum = spectrum
         prefix = "hessian/" if self.active_only else "hessian/dense/"
         if when != "at_step":
             prefix += f"{when}/"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
@@ -20,19 +21,26 @@ import datamodules
 import lightning_modules
 import lightning_modules.networks
 
+from .dashboard import Dashboard
 from .progress import without_terminal_quiet
 from .run_record import RunRecord
 from .table import cost_table, sparsity_table
-from .tracking import finish_wandb, set_wandb_mode
+from .tracking import finish_wandb, name_runs, set_wandb_mode
 
 __all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
 
 
 class SparseCLI(LightningCLI):
-    """LightningCLI that tests after a fit and ends it with tables of sparse weights and costs."""
+    """LightningCLI whose runs fill their dashboard; it tests after a fit and ends with tables of weights and costs."""
+
+    def before_instantiate_classes(self) -> None:
+        """Name the W&B run by method and seed."""
+        name_runs(self.config[self.subcommand])
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """The file's Trainer, whose progress bar is quiet without a terminal."""
+        """A Trainer with the file's callbacks and, after them, what every run gets."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+        self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(config)]
         return without_terminal_quiet(super().instantiate_trainer(**kwargs))
 
     def after_fit(self) -> None:
@@ -65,7 +73,6 @@ def main(args: Sequence[str] | None = None) -> SparseCLI:
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_kwargs={"overwrite": True},
-                trainer_defaults={"callbacks": [RunRecord()]},
                 args=list(args) if args is not None else None,
             )
     finally:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
@@ -22,8 +24,11 @@ from rich.table import Table
 # the classes of .cli are found in YAML by their short names
 from .cli import callbacks
 from .command import run_command
+from .dashboard import Dashboard
+from .dashboard.artifacts import log_pruning
 from .progress import without_terminal_quiet
-from .tracking import finish_wandb, set_wandb_mode
+from .run_record import RunRecord
+from .tracking import finish_wandb, name_runs, set_wandb_mode
 
 DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
 
@@ -32,6 +37,10 @@ Score = Mapping[str, float]
 
 class LotteryCLI(LightningCLI):
     """LightningCLI with the group ``lottery``, which makes a Trainer and data for every fit."""
+
+    def before_instantiate_classes(self) -> None:
+        """Nothing has been pruned yet."""
+        self._pruned: set[Path] = set()  # tickets whose making has a W&B run
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The arguments of :class:`LotteryTicket`."""
@@ -71,15 +80,17 @@ class LotteryCLI(LightningCLI):
 
     def make_trainer(self, more: list[pl.Callback], folder: Path) -> pl.Trainer:
         """A Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""
-        finish_wandb()
         self._announce(folder.relative_to(self.lottery.folder).as_posix())
-        config = copy.deepcopy(self.config)
-        for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
-            if logger.init_args.get("name"):
-                logger.init_args.name += f"/{folder.relative_to(self.lottery.folder)}"
-        arguments = self._trainer_arguments(config)
-        trainer = pl.Trainer(**{**arguments, "callbacks": [*(arguments["callbacks"] or []), *more]})
-        return without_terminal_quiet(trainer)
+        ticket = next((callback.ticket for callback in more if isinstance(callback, callbacks.TicketTraining)), None)
+        if ticket is not None and ticket.path not in self._pruned:
+            self._pruned.add(ticket.path)
+            for logger in self._arguments_of(ticket.path, "prune")["logger"] or []:
+                if isinstance(logger, WandbLogger):
+                    log_pruning(logger, ticket, self._sources(ticket))
+        arguments = self._arguments_of(folder, ticket.retraining if ticket else type(self.lottery.pruning).__name__)
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
+        own = [*(arguments["callbacks"] or []), RunRecord(), Dashboard(config)]
+        return without_terminal_quiet(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
 
     def _announce(self, stage: str) -> None:
         """Say which stage begins, and how long all take at the pace so far."""
@@ -97,6 +108,23 @@ class LotteryCLI(LightningCLI):
     def _begun(self) -> list[float]:
         """When each stage of this process began."""
         return []
+
+    def _arguments_of(self, product: Path, method: str) -> dict[str, Any]:
+        """Those of a Trainer whose loggers say which part of the lottery this is."""
+        finish_wandb()
+        config = copy.deepcopy(self.config)
+        for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
+            if logger.init_args.get("name"):
+                logger.init_args.name += f"/{product.relative_to(self.lottery.folder).with_suffix('')}"
+        name_runs(config, method)
+        return self._trainer_arguments(config)
+
+    def _sources(self, ticket: callbacks.Ticket) -> list[Path]:
+        """The checkpoint whose weights were pruned, and those that the ticket may have gone back to."""
+        lottery = self.lottery
+        before = f"level-{ticket.level - 1}/{lottery.retraining[0].name}/run-0" if ticket.level > 1 else "pretrain"
+        names = [f"{before}/end.ckpt", "pretrain/rewind.ckpt", "pretrain/start.ckpt"]
+        return [path for name in names if (path := lottery.folder / name).is_file()]
 
     def make_data(self, number: int) -> pl.LightningDataModule:
         """The file's data; its ``seed``, if it takes one, is 1000 times that of the file plus ``number``."""

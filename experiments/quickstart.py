@@ -24,6 +24,7 @@ from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5
 
+from .dashboard import Dashboard
 from .figures import plot_gradient_flow
 from .provenance import append_row
 from .report.write import write_report
@@ -69,7 +70,12 @@ def train(arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any) -
     sparse = arm.method(sparsity=SPARSITY, initialization=arm.initialization, seed=SEED)
     log = CSVLogger(folder, name=arm.name)
     wandb = WandbLogger(
-        project="sparse-lightning", group="quickstart", name=arm.name, save_dir=folder, settings={"quiet": True}
+        project="sparse-lightning",
+        group="quickstart",
+        job_type=arm.name,
+        name=f"{arm.name}-seed{SEED}",
+        save_dir=folder,
+        settings={"quiet": True},
     )
     monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
     trainer = pl.Trainer(
@@ -77,7 +83,7 @@ def train(arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any) -
         max_steps=steps,
         max_epochs=-1,
         logger=[log, wandb],
-        callbacks=[*monitors, sparse, RichProgressBar(), RunRecord()],
+        callbacks=[*monitors, sparse, RichProgressBar(), RunRecord(), Dashboard()],
         enable_checkpointing=False,
         enable_model_summary=False,
     )

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelPruning
+from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -27,6 +29,9 @@ from callbacks import GradientFlowMonitor, RigL, SparseTraining
 from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5, ResNet18
+
+from ..dashboard import Dashboard
+from ..tracking import finish_wandb
 
 SPARSITY = 0.9
 RANKS = int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets it
@@ -97,7 +102,7 @@ class Turns(pl.Callback):
         self.seconds.append(time.perf_counter() - self.start)
         on = len(self.seconds) % 2 == 0
         self.arm.switch(on)
-        trainer.callbacks = [*(self.arm.callbacks if on else []), self]  # type: ignore[attr-defined]
+        trainer.callbacks = [*(self.arm.callbacks if on else self.arm.always), self]  # type: ignore[attr-defined]
         self.start = time.perf_counter()
 
 
@@ -107,6 +112,9 @@ class Arm:
 
     callbacks: list[pl.Callback]
     switch: Callable[[bool], None] = lambda _: None
+    logger: Callable[[], Logger] | None = None  # for turns with and without
+    always: Sequence[pl.Callback] = ()  # those of them that are never switched off
+    even: bool = True  # over periods: what happens now and then is not seen by medians over them
 
 
 def weighted_layers(network: nn.Module) -> list[tuple[nn.Module, str]]:
@@ -164,10 +172,22 @@ def switch_pruning(network: nn.Module) -> Callable[[bool], None]:
     return switch
 
 
+def dashboard(network: nn.Module) -> Arm:  # noqa: ARG001
+    # half its share of the time, since every other step is without; its owner of masks is in all turns
+    owner, board = SparseTraining(SPARSITY), Dashboard(share=0.005)
+
+    def switch(on: bool) -> None:
+        owner._observers = [board] if on else []
+
+    logger = partial(WandbLogger, save_dir=tempfile.mkdtemp(), mode="offline", settings={"silent": True})
+    return Arm([owner, board], switch, logger=logger, always=[owner], even=False)
+
+
 ARMS: dict[str, Callable[[nn.Module], Arm]] = {
     "nothing": nothing,
     "RigL + GradientFlowMonitor": rigl,
     "SparseTraining": fixed_mask,
+    "Dashboard, to SparseTraining": dashboard,
     "Lightning's ModelPruning": model_pruning,
     "torch.nn.utils.prune": torch_prune,
 }
@@ -177,18 +197,25 @@ def measure(case: Case, make: Callable[[nn.Module], Arm]) -> tuple[float, float]
     """Seconds of a step with an arm, and their ratio to those without it.
 
     The time of a period is the sum over its turns of their medians over all periods: a mask update falls
-    into one turn of each period, so that the median of all turns would not see it.
+    into one turn of each period, so that the median of all turns would not see it. What comes at other times is seen
+    by the sum over all turns, which is less steady.
     """
     torch.manual_seed(0)
     network = case.network()
     arm = make(network)
     turns = Turns(arm, case.turn)
     trainer = quiet_trainer(
-        [*arm.callbacks, turns], max_epochs=2, reload_dataloaders_every_n_epochs=1, log_every_n_steps=PERIOD
+        [*arm.callbacks, turns],
+        max_epochs=2,
+        reload_dataloaders_every_n_epochs=1,
+        log_every_n_steps=PERIOD,
+        logger=arm.logger() if arm.logger else False,
     )
     module = SparseClassifier(network, 10, optimizer=lambda parameters: SGD(parameters, lr=0.0, momentum=0.9))
     trainer.fit(module, Noise(case))
-    seconds = torch.tensor(turns.seconds).view(case.periods, -1, 2).median(dim=0).values.sum(dim=0) / PERIOD
+    finish_wandb()
+    table = torch.tensor(turns.seconds).view(case.periods, -1, 2)
+    seconds = (table.median(dim=0).values if arm.even else table.mean(dim=0)).sum(dim=0) / PERIOD
     return float(seconds[0]), float(seconds[0] / seconds[1])
 
 
@@ -199,12 +226,11 @@ def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trai
         strategy="ddp" if RANKS > 1 else "auto",
         use_distributed_sampler=False,  # as many steps as in one process
         callbacks=list(callbacks),
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=0,
-        **arguments,
+        **{"logger": False, **arguments},
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
+from ..charts import flow_heatmap
+from ..charts.text import escaped
 from .groups import Group
 from .runs import Run
 
@@ -38,11 +39,6 @@ class Chart:
 def style(index: int) -> dict[str, Any]:
     """Colour and dashes of the group at a place, the same in all charts."""
     return {"color": COLOURS[index % len(COLOURS)], "dash": DASHES[index // len(COLOURS) % len(DASHES)]}
-
-
-def escaped(text: str) -> str:
-    """Text for plotly, which takes some HTML."""
-    return html.escape(text, quote=False)
 
 
 def curves(groups: Sequence[Group], key: str, axis: str, *, log: bool = False, percent: bool = False) -> Any:
@@ -133,35 +129,13 @@ def layers_over_time(run: Run) -> Any:
     names.sort(key=_place(run))
     steps = np.unique(np.concatenate([run.curves[name].steps for name in names]))
     chosen = steps[np.unique(np.linspace(0, len(steps) - 1, HEATMAP_COLUMNS).astype(int))]
-    table = np.full((len(names), len(chosen)), np.nan, np.float32)
+    table = np.full((len(names), len(chosen)), np.nan)
     for row, name in enumerate(names):
         curve = run.curves[name]
         here = np.isin(curve.steps, chosen)
         table[row, np.searchsorted(chosen, curve.steps[here])] = curve.values[here]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        powers = np.log10(table)
-    powers[~np.isfinite(powers)] = np.nan
-    labels = [escaped(short(name.removeprefix(prefix))) for name in names]
-    ticks = np.linspace(np.nanmin(powers), np.nanmax(powers), 5) if np.isfinite(powers).any() else np.empty(0)
-    figure = go.Figure()
-    figure.add_heatmap(
-        z=powers,
-        x=chosen.astype(np.float32),
-        y=labels,
-        customdata=table,
-        hovertemplate="%{y}<br>step %{x}<br>norm %{customdata:.3g}<extra></extra>",
-        colorscale="Viridis",
-        colorbar={
-            "title": "norm",
-            "thickness": 12,
-            "tickvals": ticks,
-            "ticktext": [f"{10**tick:.1e}" for tick in ticks],
-        },
-    )
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title="optimizer step")
-    figure.update_layout(height=max(260, 80 + 22 * len(names)))
-    return figure
+    labels = [short(name.removeprefix(prefix)) for name in names]
+    return flow_heatmap(labels, chosen.tolist(), table.tolist()).update_layout(title=None)
 
 
 def sparsity_of_layers(groups: Sequence[Group]) -> Any:

@@ -62,7 +62,17 @@ def test_of_a_long_message_what_was_wrong_is_kept() -> None:
 
 @pytest.mark.parametrize(
     "file",
-    ["__main__", "lottery", "sweep", "reproduce", "flops", "paper/__main__", "pose/__main__", "report/__main__"],
+    [
+        "__main__",
+        "lottery",
+        "sweep",
+        "reproduce",
+        "flops",
+        "paper/__main__",
+        "pose/__main__",
+        "report/__main__",
+        "dashboard/__main__",
+    ],
 )
 def test_every_command_ends_this_way(file: str) -> None:
     text = (Path(__file__).parents[2] / "experiments" / f"{file}.py").read_text()

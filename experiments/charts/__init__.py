@@ -1,0 +1,10 @@
+"""Interactive charts of a run: plain functions from numbers to plotly figures, for W&B and for reports.
+
+Figures hold plain lists, since W&B's page does not read the packed arrays that plotly makes of numpy's, and no text of
+the user's that plotly could take for HTML.
+"""
+
+from .layers import churn_heatmap, density_maps, flow_heatmap
+from .values import histograms, spectrum
+
+__all__ = ["churn_heatmap", "density_maps", "flow_heatmap", "histograms", "spectrum"]
