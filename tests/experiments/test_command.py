@@ -10,6 +10,8 @@ import pytest
 
 from experiments.command import one_line, run_command
 
+PACKAGES = ("dashboard", "paper", "pose", "report")
+
 
 def ended(error: BaseException | None, *arguments: str) -> tuple[object, list[Sequence[str]]]:
     """The exit code of a command that raises, None if it comes back, and what it was called with."""
