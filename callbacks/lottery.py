@@ -127,8 +127,7 @@ class LotteryTicket:
         """
         fits = _Fits(replica(module), data, make_trainer)
         solution = self._pretrain(fits)
-        levels = self.pruning.levels if isinstance(self.pruning, IterativePruning) else 1
-        for level in range(1, levels + 1):
+        for level in range(1, self._levels + 1):
             next_solution = None
             for option in self.retraining:
                 ticket = self._ticket(fits, level, option, solution)
@@ -136,6 +135,18 @@ class LotteryTicket:
                 next_solution = next_solution or stages[0]
                 yield ticket
             solution = next_solution or solution
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of all fits in their order: folders that hold ``end.ckpt`` once they are done."""
+        levels = range(1, self._levels + 1)
+        options = [option.name for option in self.retraining]
+        runs = [f"level-{n}/{option}/run-{run}" for n in levels for option in options for run in range(self.runs)]
+        return ["pretrain", *runs]
+
+    @property
+    def _levels(self) -> int:
+        return self.pruning.levels if isinstance(self.pruning, IterativePruning) else 1
 
     def _stage(self, name: str) -> Stage:
         pruning = self.pruning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def fetch(urls: Sequence[str], md5: str, path: Path, problem: Exception) -> None
     for url in urls:
         try:
             # pooch moves the download into place once its md5 is right, and removes it otherwise
-            pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, progressbar=True)
+            pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, progressbar=sys.stderr.isatty())
             return
         except (OSError, ValueError) as failure:  # network or disk; wrong md5
             failures[url] = failure

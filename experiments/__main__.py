@@ -1,5 +1,6 @@
 """python -m experiments."""
 
 from .cli import main
+from .command import run_command
 
-main()
+run_command(main)

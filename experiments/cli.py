@@ -22,6 +22,7 @@ import lightning_modules
 import lightning_modules.networks
 
 from .dashboard import Dashboard
+from .progress import without_terminal_quiet
 from .run_record import RunRecord
 from .table import cost_table, sparsity_table
 from .tracking import finish_wandb, name_runs, set_wandb_mode
@@ -40,7 +41,7 @@ class SparseCLI(LightningCLI):
         """A Trainer with the file's callbacks and, after them, what every run gets."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
         self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(config)]
-        return super().instantiate_trainer(**kwargs)
+        return without_terminal_quiet(super().instantiate_trainer(**kwargs))
 
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""

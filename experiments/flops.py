@@ -17,6 +17,8 @@ from callbacks import GraNet, TopKAST
 from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select, storage_bytes
 from lightning_modules import networks
 
+from .command import run_command
+
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {"uniform": Uniform, "ER": ER, "ERK": ERK}
 
 
@@ -154,4 +156,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

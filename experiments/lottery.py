@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import statistics
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +23,10 @@ from rich.table import Table
 
 # the classes of .cli are found in YAML by their short names
 from .cli import callbacks
+from .command import run_command
 from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
+from .progress import without_terminal_quiet
 from .run_record import RunRecord
 from .tracking import finish_wandb, name_runs, set_wandb_mode
 
@@ -76,6 +80,7 @@ class LotteryCLI(LightningCLI):
 
     def make_trainer(self, more: list[pl.Callback], folder: Path) -> pl.Trainer:
         """A Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""
+        self._announce(folder.relative_to(self.lottery.folder).as_posix())
         ticket = next((callback.ticket for callback in more if isinstance(callback, callbacks.TicketTraining)), None)
         if ticket is not None and ticket.path not in self._pruned:
             self._pruned.add(ticket.path)
@@ -85,7 +90,24 @@ class LotteryCLI(LightningCLI):
         arguments = self._arguments_of(folder, ticket.retraining if ticket else type(self.lottery.pruning).__name__)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
         own = [*(arguments["callbacks"] or []), RunRecord(), Dashboard(config)]
-        return pl.Trainer(**{**arguments, "callbacks": [*own, *more]})
+        return without_terminal_quiet(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
+
+    def _announce(self, stage: str) -> None:
+        """Say which stage begins, and how long all take at the pace so far."""
+        stages, times = self.lottery.stages, self._begun
+        times.append(time.monotonic())
+        done = sum((self.lottery.folder / name / "end.ckpt").is_file() for name in stages)
+        said = f"stage {stages.index(stage) + 1} of {len(stages)}: {stage}; {done} are done"
+        if len(times) > 1:
+            minutes = (times[-1] - times[0]) / (len(times) - 1) * (len(stages) - done) / 60
+            said += f", about {minutes:.1f} min are left"
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # as above
+            Console().print(said, highlight=False, markup=False)
+
+    @functools.cached_property
+    def _begun(self) -> list[float]:
+        """When each stage of this process began."""
+        return []
 
     def _arguments_of(self, product: Path, method: str) -> dict[str, Any]:
         """Those of a Trainer whose loggers say which part of the lottery this is."""
@@ -120,7 +142,8 @@ class LotteryCLI(LightningCLI):
 
     def _test(self, end: Path) -> Score:
         self.model.load_state_dict(callbacks.read_checkpoint(end)["state_dict"])
-        trainer = pl.Trainer(**{**self._trainer_arguments(self.config), "logger": False, "callbacks": None})
+        arguments = {**self._trainer_arguments(self.config), "logger": False, "callbacks": None}
+        trainer = without_terminal_quiet(pl.Trainer(**arguments))
         [score] = trainer.test(self.model, self.datamodule, verbose=False)
         return score
 
@@ -181,4 +204,4 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

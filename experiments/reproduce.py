@@ -15,6 +15,7 @@ from callbacks.observer import callbacks_of
 from callbacks.owner import masks_of
 
 from .cli import main as run
+from .command import run_command
 from .provenance import append_row, provenance, read_rows
 
 RESULTS = Path("experiments/results/mnist.csv")
@@ -87,4 +88,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

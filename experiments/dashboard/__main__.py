@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import wandb
 
+from ..command import run_command
 from ..tracking import wandb_answers
 from .workspace import workspace
 
@@ -28,4 +29,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..command import run_command
 from .arms import ARMS, STEPS
 from .measure import write_tables
 from .study import run_study
@@ -29,4 +30,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

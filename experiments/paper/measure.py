@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import Progress
 from torch import Tensor
 
 from callbacks import read_spectrum
@@ -27,6 +28,7 @@ from ..analysis import (
     over_pairs,
     to_reference,
 )
+from ..progress import progress, tracked
 from ..provenance import read_rows, write_rows
 from . import published
 from .arms import INITIALIZATIONS, TICKETS
@@ -85,41 +87,43 @@ def write_tables(settings: Settings, seeds: int, results: Path, images: int = 60
     train = mnist.train_dataloader().dataset
     indices = range(min(images, len(train)))  # type: ignore[arg-type]  # torch's Dataset does not declare __len__
     batches = [train.__getitems__(list(indices[i : i + 250])) for i in indices[::250]]  # type: ignore[attr-defined]
+    bars = progress()
     tables = {
-        "signal": signals(seeds),
+        "signal": signals(seeds, bars),
         "similarity": similarity(runs, labels),
         "gradient_norm": logged(runs, "grad_flow/probe", "norm"),
         "gradient_change": logged(runs, "grad_flow/delta", "change"),
         "distances": distances(runs),
         "map": solution_map(runs),
         "hessian": spectra(settings),
-        "interpolation": interpolation(runs, batches),
+        "interpolation": interpolation(runs, batches, bars),
     }
-    for name, rows in tables.items():
-        write_rows(results / f"{name}.csv", rows)
+    with bars:
+        for name in tracked(bars, list(tables), "tables"):
+            write_rows(results / f"{name}.csv", tables[name])
 
 
-def signals(seeds: int) -> Iterator[Row]:
+def signals(seeds: int, bars: Progress) -> Iterator[Row]:
     """Standard deviation of the outputs at initialization, under masks that starve some units more than others."""
-    for sparsity in published.SIGNAL["dense"]:
-        for name, initialization in INITIALIZATIONS.items():
-            sigmas = []
-            for seed in range(seeds):
-                torch.manual_seed(seed)
-                network = LeNet5(in_channels=3)
-                weights = select(network)
-                counts = Uniform()({name: weight.parameter.shape for name, weight in weights.items()}, sparsity)
-                masks = heterogeneous_masks(weights, counts, seed=seed)
-                for layer, (key, weight) in enumerate(weights.items()):
-                    values = initialization(weight, masks[key], generator_for(seed, layer))
-                    weight.parameter.data.copy_(values)
-                sigmas.append(signal_propagation(network, (3, 28, 28), seed=seed).output)
-            yield {
-                "initialization": name,
-                "sparsity": f"{sparsity:.2f}",
-                "seeds": seeds,
-                "sigma": f"{statistics.mean(sigmas):.3g}",
-            }
+    cases = [(sparsity, *named) for sparsity in published.SIGNAL["dense"] for named in INITIALIZATIONS.items()]
+    for sparsity, name, initialization in tracked(bars, cases, "signals"):
+        sigmas = []
+        for seed in range(seeds):
+            torch.manual_seed(seed)
+            network = LeNet5(in_channels=3)
+            weights = select(network)
+            counts = Uniform()({name: weight.parameter.shape for name, weight in weights.items()}, sparsity)
+            masks = heterogeneous_masks(weights, counts, seed=seed)
+            for layer, (key, weight) in enumerate(weights.items()):
+                values = initialization(weight, masks[key], generator_for(seed, layer))
+                weight.parameter.data.copy_(values)
+            sigmas.append(signal_propagation(network, (3, 28, 28), seed=seed).output)
+        yield {
+            "initialization": name,
+            "sparsity": f"{sparsity:.2f}",
+            "seeds": seeds,
+            "sigma": f"{statistics.mean(sigmas):.3g}",
+        }
 
 
 def similarity(runs: Runs, labels: Tensor) -> Iterator[Row]:
@@ -189,32 +193,31 @@ def solution_map(runs: Runs) -> Iterator[Row]:
             yield {"ticket": ticket, "point": name, "x": f"{x:.2f}", "y": f"{y:.2f}", "stress": f"{found.stress:.3f}"}
 
 
-def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Row]:
+def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]], bars: Progress) -> Iterator[Row]:
     """Training loss on the straight line from a start or an end to the pruned solution with the same masks."""
     network = LeNet5().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
     arms = [*((f"lottery-{ticket}", ticket, [0]) for ticket in range(TICKETS)), ("scratch-unit", 0, range(runs.seeds))]
-    for arm, pruned, seeds in arms:
-        found = runs.of(arm)
-        target = runs.pruned(pruned) if found else {}
-        for seed in sorted(set(seeds) & set(found)):
-            for kind in ("start", "end"):
-                profile = loss_along_line(
-                    network,
-                    found[seed][kind],
-                    target["end"],
-                    batches,
-                    start_masks=found[seed]["masks"],
-                    end_masks=target["masks"],
-                )
-                for alpha, loss in zip(profile.alphas, profile.losses, strict=True):
-                    yield {
-                        "arm": arm,
-                        "seed": seed,
-                        "from": kind,
-                        "images": sum(len(label) for _, label in batches),
-                        "alpha": f"{alpha:.2f}",
-                        "loss": f"{loss:.4f}",
-                    }
+    found = {arm: runs.of(arm) for arm, *_ in arms}
+    lines = [
+        (arm, pruned, seed, kind)
+        for arm, pruned, seeds in arms
+        for seed in sorted(set(seeds) & set(found[arm]))
+        for kind in ("start", "end")
+    ]
+    for arm, pruned, seed, kind in tracked(bars, lines, "lines"):
+        run, target = found[arm][seed], runs.pruned(pruned)
+        profile = loss_along_line(
+            network, run[kind], target["end"], batches, start_masks=run["masks"], end_masks=target["masks"]
+        )
+        for alpha, loss in zip(profile.alphas, profile.losses, strict=True):
+            yield {
+                "arm": arm,
+                "seed": seed,
+                "from": kind,
+                "images": sum(len(label) for _, label in batches),
+                "alpha": f"{alpha:.2f}",
+                "loss": f"{loss:.4f}",
+            }
 
 
 def spectra(settings: Settings) -> Iterator[Row]:

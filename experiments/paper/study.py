@@ -13,9 +13,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from ..progress import progress
 from ..provenance import read_rows, write_rows
 from .arms import PRUNED, Arm
 from .train import Settings, train
@@ -40,9 +39,8 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
     rest = [job for job in jobs if job[0] is not PRUNED]
     finished = {job for job in (*first, *rest) if settings.product(job[0].name, job[1]).exists()}
     _keep(results, [_finished(settings.product(arm.name, seed), settings.steps_of(arm)) for arm, seed in finished])
-    console = Console()
-    with Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-        bar = progress.add_task("runs", total=len(first + rest), completed=len(finished))
+    with progress() as bars:
+        task = bars.add_task("runs", total=len(first + rest), completed=len(finished), before=len(finished))
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
             for stage in (first, rest):
                 waiting = {
@@ -54,8 +52,8 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
                     for done in as_completed(waiting):
                         row = done.result()
                         _keep(results, [row])
-                        progress.advance(bar)
-                        console.print(f"{waiting[done]}: {row['test_acc']} in {row['minutes']} min")
+                        bars.advance(task)
+                        bars.console.print(f"{waiting[done]}: {row['test_acc']} in {row['minutes']} min")
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)  # an error is told now, not after all runs
                     raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ..command import run_command
 from . import costs, evaluate, predict, reproduce, robustness, score
 
 # each has add_command, which adds its parser and says what to run
@@ -21,4 +22,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

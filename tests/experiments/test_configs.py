@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from fakes import write_cifar10, write_cifar100, write_imagenet, write_lsp, write_lspet, write_mnist, write_mpii_json
 
 from callbacks import MaskOwner, SparseTraining
@@ -124,3 +125,19 @@ def test_wrong_arguments_are_named(
     with pytest.raises((SystemExit, ValueError)) as caught:
         run("fit", ROOT / "experiments/configs/mnist/lenet5_rigl.yaml", mnist, "--trainer.fast_dev_run=true", argument)
     assert message in capsys.readouterr().err + str(caught.value)
+
+
+def test_print_config_prints_a_file_that_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def printed(config: Path, *more: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            main(["fit", f"--config={config}", *more, "--print_config"])
+        assert end.value.code in (0, None)
+        return capsys.readouterr().out
+
+    changed = "--trainer.callbacks.sparsity=0.8"
+    text = printed(ROOT / "experiments/configs/mnist/lenet5_rigl.yaml", changed)
+    (tmp_path / "printed.yaml").write_text(text)
+    assert printed(tmp_path / "printed.yaml") == text
+    callbacks = yaml.safe_load(text)["trainer"]["callbacks"]
+    assert callbacks[-1]["class_path"] == "callbacks.RigL"
+    assert callbacks[-1]["init_args"]["sparsity"] == 0.8

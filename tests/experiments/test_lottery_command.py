@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_every_lottery_runs_and_goes_on(
     assert table[table.index("Lottery tickets") :] == again[again.index("Lottery tickets") :]
     for word in ("retraining", "sparsity", "test/acc", "weights", "0.9500"):
         assert word in table
+    stages = ["pretrain", *(f"level-1/{weights}/run-{run}" for weights in ("weights", "reinit") for run in (0, 1))]
+    assert re.findall(r"stage (\d) of 5: (\S+); (\d) are done", table) == [
+        (str(number + 1), name, str(number)) for number, name in enumerate(stages)
+    ]
+    assert len(re.findall(r"about \d+\.\d min are left", table)) == 4
+    assert "stage 1" not in again[again.index("stage 3") :]
     fits = {str(path.parents[1].relative_to(tmp_path)) for path in tmp_path.glob("runs/**/metrics.csv")}
     assert {f"runs/{config.stem}/pretrain", f"runs/{config.stem}/level-1/weights/run-1"} <= fits
 
