@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -109,7 +111,7 @@ class Stage:
     def _workspace(self, threads: int) -> Workspace:
         with self.lock:
             workspace = self.idle.pop() if self.idle else None
-        workspace = workspace or Workspace(np.zeros(self.memory + 64, np.uint8), [])
+        workspace = workspace or Workspace(_zeros(self.memory), [])
         while len(workspace.scratches) < threads:
             workspace.scratches.append(np.zeros(self.scratch + 64, np.uint8))
         return workspace
@@ -117,6 +119,19 @@ class Stage:
     def _put_back(self, workspace: Workspace) -> None:
         with self.lock:
             self.idle.append(workspace)
+
+
+_PAGE = 2**21
+
+
+def _zeros(size: int) -> NDArray[np.uint8]:
+    """Memory, in huge pages where there are any: planes lie so far apart that each would take pages of its own."""
+    memory = mmap.mmap(-1, -(-size // _PAGE) * _PAGE + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE") and size >= _PAGE:
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    array = np.frombuffer(memory, np.uint8)
+    return array[-array.ctypes.data % _PAGE :] if size >= _PAGE else array
 
 
 def _address(array: NDArray[Any]) -> int:
