@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .files import read_safely
+from .packed_masks import is_packed, read_packed_masks
 from .sparsity import Masks
 
 STATE_KEY = "SparseTraining"
@@ -18,6 +19,9 @@ VERSION = 1
 def read_masks(path: str | Path) -> Masks:
     """The masks that a sparse run saved in a Lightning checkpoint; nothing in the file is executed.
 
+    Args:
+        path: of a checkpoint, or of a file that ``lightning_modules.sparse_inference.save_sparse`` wrote.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a checkpoint of a sparse run, or is damaged.
@@ -25,6 +29,8 @@ def read_masks(path: str | Path) -> Masks:
     Example:
         >>> masks = read_masks("runs/pruned/last.ckpt")  # doctest: +SKIP
     """
+    if Path(path).is_file() and is_packed(path):
+        return read_packed_masks(path)
     checkpoint = read_safely(path)
     try:
         masks = Masks.from_state_dict(checkpoint["callbacks"][STATE_KEY]["masks"])

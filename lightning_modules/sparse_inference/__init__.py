@@ -1,0 +1,6 @@
+"""Trained sparse networks, small on disk and fast."""
+
+from .model import SparseModel, compile_sparse
+from .packed_file import SparseState, load_sparse, read_sparse, save_sparse
+
+__all__ = ["SparseModel", "SparseState", "compile_sparse", "load_sparse", "read_sparse", "save_sparse"]

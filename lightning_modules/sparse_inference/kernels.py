@@ -1,0 +1,219 @@
+"""Convolutions and linear layers, and the one call that runs a whole plan; compiled by numba."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import types
+
+from . import map_kernels as maps
+from . import operations as o
+from .inner_loops import DENSE_ROWS, dense_dot, dense_row, dense_rows, direct_row, move, sparse_dot, sparse_row
+from .memory import count, count_up, peek, peek_int, peek_long, poke, poke_long
+
+_step_aside = types.ExternalFunction("sched_yield", types.int32())
+
+# LLVM optimizes what a function calls once more with it: the fewer levels, the sooner all is compiled
+_inlined: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", inline="always")
+
+
+@maps.compiled
+def _segments(op, first, size, scratch, lanes):  # type: ignore
+    """Rows of output pixels in a tile, as (place in a panel row, place in a source, vectors); returns how many."""
+    found = 0
+    position, end = first * len(lanes), (first + size) * len(lanes)
+    while position < end:
+        row, x = position // op.target_row, position % op.target_row
+        image, y = row // op.target_rows, row % op.target_rows
+        length = min(op.target_width - x, end - position)
+        if y < op.target_height and image < op.images and length > 0:
+            entry = scratch + 24 * found
+            poke_long(entry, 4 * (position - first * len(lanes)))
+            poke_long(entry + 8, 4 * ((image * op.source_rows + y * op.stride_down) * op.source_row + x * op.stride))
+            poke_long(entry + 16, (length + len(lanes) - 1) // len(lanes))
+            found += 1
+        position += op.target_row - x
+    return found
+
+
+@maps.compiled
+def _pack(op, sources, number, first, size, memory, scratch, lanes):  # type: ignore
+    """Copy what a tile reads of each source to a row of the panel; what a row has too much, the next overwrites."""
+    panel = scratch + o.SEGMENT_BYTES
+    vector = 4 * len(lanes)
+    if op.same:
+        for j in range(number):
+            source = memory + op.source + 4 * peek_int(sources + 4 * j) + first * vector
+            for t in range(size):
+                move(lanes, panel + j * op.panel + t * vector, source + t * vector, 1)
+        return
+    found = _segments(op, first, size, scratch, lanes)
+    for j in range(number):
+        source = memory + op.source + 4 * peek_int(sources + 4 * j)
+        for s in range(found):
+            out, start = panel + j * op.panel + peek_long(scratch + 24 * s), source + peek_long(scratch + 24 * s + 8)
+            for t in range(peek_long(scratch + 24 * s + 16)):
+                move(lanes, out + t * vector, start + t * vector * op.stride, op.stride)
+
+
+@maps.compiled
+def _part(size):  # type: ignore
+    """The largest of ``TILES`` that fits."""
+    return 8 if size >= 8 else 4 if size >= 4 else 2 if size >= 2 else 1
+
+
+@maps.compiled
+def _sparse_rows(op, block, start, stop, tile, base, memory, place, lanes):  # type: ignore
+    pointers = op.pointers + 4 * (block.pointers - block.row_start)
+    for row in range(start, stop):
+        k, end = peek_int(pointers + 4 * row), peek_int(pointers + 4 * row + 4)
+        out = memory + op.target + row * op.target_plane + place
+        bias = peek(op.bias + 4 * row)
+        other = memory + op.other + row * op.other_plane + place if block.last and op.other >= 0 else 0
+        relu = op.relu if block.last else 0
+        mask = op.mask + place if block.last else 0
+        values = op.values + 4 * k
+        number, first = end - k, block.first
+        if op.form != o.DIRECT_SPARSE:
+            sparse_row(lanes, tile, base, op.index + 2 * k, values, number, out, bias, first, other, relu, mask)
+            continue
+        index, done = op.index + 4 * k, 0
+        while done < tile:
+            part, byte = _part(tile - done), 4 * done * len(lanes)
+            more, here = other + byte if other else 0, out + byte
+            direct_row(lanes, part, base + byte, index, values, number, here, bias, first, more, relu, mask + byte)
+            done += part
+
+
+@maps.compiled
+def _dense_rows(op, block, start, stop, tile, base, step, memory, place, lanes):  # type: ignore
+    """All rows for a part of the tile, then for the next."""
+    done = 0
+    while done < tile:
+        part, byte = _part(tile - done), 4 * done * len(lanes)
+        row = start
+        while row < stop:
+            out = memory + op.target + row * op.target_plane + place + byte
+            other = memory + op.other + row * op.other_plane + place + byte if block.last and op.other >= 0 else 0
+            relu = op.relu if block.last else 0
+            mask = op.mask + place + byte if block.last else 0
+            values = op.values + 4 * (block.values + (row - block.row_start) * block.count)
+            args = (values, block.count, out, op.target_plane, op.bias + 4 * row, block.first, other, relu, mask)
+            if row + DENSE_ROWS <= block.row_stop:
+                dense_rows(lanes, part, base + byte, step, *args)
+                row += DENSE_ROWS
+            else:
+                dense_row(lanes, part, base + byte, step, *args)
+                row += 1
+        done += part
+
+
+@_inlined
+def convolve(op, blocks, task, memory, scratch, lanes):  # type: ignore
+    """A tile of pixels of some output channels, block of sources after block."""
+    tile, chunk = task // op.chunks, task % op.chunks
+    first = op.vectors * tile // op.tiles
+    size = op.vectors * (tile + 1) // op.tiles - first
+    place = 4 * first * len(lanes)
+    for number in range(op.table, op.table + op.blocks):
+        block = blocks[number]
+        groups = (block.row_stop - block.row_start + DENSE_ROWS - 1) // DENSE_ROWS
+        start = block.row_start + DENSE_ROWS * (groups * chunk // op.chunks)
+        stop = min(block.row_stop, block.row_start + DENSE_ROWS * (groups * (chunk + 1) // op.chunks))
+        if start == stop:
+            continue
+        base, step = memory + op.source + block.base + place, op.source_plane
+        if op.form == o.PANEL_SPARSE or op.form == o.PANEL_DENSE:
+            _pack(op, op.sources + 4 * block.sources, block.count, first, size, memory, scratch, lanes)
+            base, step = scratch + o.SEGMENT_BYTES, op.panel
+        if op.form == o.PANEL_DENSE or op.form == o.PLACE_DENSE:
+            _dense_rows(op, block, start, stop, size, base, step, memory, place, lanes)
+        else:
+            _sparse_rows(op, block, start, stop, size, base, memory, place, lanes)
+
+
+@maps.compiled
+def dot(op, task, memory, scratch, lanes):  # type: ignore
+    """Some outputs of a linear layer for one image."""
+    for k in range(op.source_width):
+        poke(scratch + 4 * k, peek(memory + op.source + k * op.source_plane))
+    for row in range(op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks):
+        out, bias = memory + op.target + row * op.target_plane, peek(op.bias + 4 * row)
+        if op.form == o.PLACE_DENSE:
+            values = op.values + 4 * row * op.source_width
+            dense_dot(lanes, out, scratch, 0, values, op.source_width, bias, op.relu)
+        else:
+            k = peek_int(op.pointers + 4 * row)
+            number = peek_int(op.pointers + 4 * row + 4) - k
+            sparse_dot(lanes, out, scratch, op.index + 2 * k, op.values + 4 * k, number, bias, op.relu)
+
+
+@_inlined
+def _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes):  # type: ignore
+    if op.kind == o.CONVOLUTION:
+        convolve(op, blocks, task, memory, scratch, lanes)
+    elif op.kind == o.DOT:
+        dot(op, task, memory, scratch, lanes)
+    elif op.kind == o.AFFINE:
+        maps.scale_and_add(op, task, memory, lanes)
+    elif op.kind == o.MAXIMUM or op.kind == o.AVERAGE:
+        maps.pool(op, task, memory, scratch, lanes)
+    elif op.kind == o.MEAN:
+        maps.mean(op, task, memory)
+    elif op.kind == o.FLATTEN:
+        maps.flatten(op, task, memory)
+    elif op.kind == o.RESIZE:
+        maps.resize(op, task, memory, scratch, lanes)
+    elif op.kind == o.LOAD:
+        maps.load(op, task, tensors[op.slot], first, valid, memory, lanes)
+    else:
+        maps.store(op, task, tensors[op.slot], first, valid, memory, lanes)
+
+
+def _compiled(salt: int) -> Any:
+    def run(operations, blocks, counters, tensors, first, valid, memory, scratch, lanes):  # type: ignore
+        if salt < 0:  # a reason to be in the closure, and with it in the key of numba's cache
+            return
+        for i in range(len(operations)):
+            op = operations[i]
+            claimed = counters + 128 * i
+            task = count_up(claimed)
+            while task < op.tasks:
+                _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes)
+                count_up(claimed + 64)
+                task = count_up(claimed)
+            waited = 0
+            while count(claimed + 64) < op.tasks:
+                waited += 1
+                if waited % 64 == 0:
+                    _step_aside()
+
+    try:
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(run)
+    except RuntimeError:  # nowhere to write: neither beside this file nor in the user's folder
+        return maps.compiled(run)
+
+
+_SOURCES = ("vectors", "inner_loops", "memory", "operations", "map_kernels", "kernels")
+
+run = _compiled(zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _SOURCES)))
+"""Run the operations of a plan, each by all threads that call this with the same ``counters``.
+
+Whoever is free takes the next task of an operation; the next operation begins when all its tasks are done. A thread
+that comes late finds nothing to do, and nobody waits for it.
+
+Args:
+    operations: records of :data:`.operations.OPERATION`.
+    blocks: records of :data:`.operations.BLOCK`.
+    counters: address of 128 zero bytes an operation.
+    tensors: addresses of what is loaded and stored.
+    first: number of the first image.
+    valid: how many images there are from it on.
+    memory: address of the workspace.
+    scratch: address of this thread's own scratch.
+    lanes: as many Nones as floats in a vector.
+"""

@@ -1,0 +1,138 @@
+"""Kernels for maps as they are: in and out, norms and sums, pooling, upsampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+from .inner_loops import affine, blend, move, pool_vector
+from .memory import peek, peek_int, poke
+from .operations import MAXIMUM
+
+compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy")
+
+
+@compiled
+def _copy(out, source, number, lanes):  # type: ignore
+    """Exactly ``number`` floats."""
+    whole = number // len(lanes) * len(lanes)
+    for k in range(0, whole, len(lanes)):
+        move(lanes, out + 4 * k, source + 4 * k, 1)
+    for k in range(whole, number):
+        poke(out + 4 * k, peek(source + 4 * k))
+
+
+@compiled
+def _share(op, task):  # type: ignore
+    """The channels of a task."""
+    return op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks
+
+
+@compiled
+def load(op, task, tensor, first, valid, memory, lanes):  # type: ignore
+    """Images of a contiguous tensor (images, channels, height, width) to a map."""
+    start, stop = _share(op, task)
+    for c in range(start, stop):
+        for g in range(min(op.images, valid)):
+            out = memory + op.target + c * op.target_plane + 4 * g * op.target_rows * op.target_row
+            source = tensor + 4 * ((first + g) * op.channels + c) * op.target_height * op.target_width
+            for y in range(op.target_height):
+                _copy(out + 4 * y * op.target_row, source + 4 * y * op.target_width, op.target_width, lanes)
+
+
+@compiled
+def store(op, task, tensor, first, valid, memory, lanes):  # type: ignore
+    """The inverse of :func:`load`."""
+    start, stop = _share(op, task)
+    for c in range(start, stop):
+        for g in range(min(op.images, valid)):
+            source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
+            out = tensor + 4 * ((first + g) * op.channels + c) * op.source_height * op.source_width
+            for y in range(op.source_height):
+                _copy(out + 4 * y * op.source_width, source + 4 * y * op.source_row, op.source_width, lanes)
+
+
+@compiled
+def scale_and_add(op, task, memory, lanes):  # type: ignore
+    """A map times a factor a channel, plus a number a channel, plus another map, with ReLU."""
+    start, stop = _share(op, task)
+    for c in range(start, stop):
+        scale = peek(op.scale + 4 * c) if op.scale else numba.float32(1)
+        shift = peek(op.bias + 4 * c) if op.bias else numba.float32(0)
+        for v in range(op.vectors):
+            place = 4 * v * len(lanes)
+            other = memory + op.other + c * op.other_plane + place if op.other >= 0 else 0
+            source = memory + op.source + c * op.source_plane + place
+            out = memory + op.target + c * op.target_plane + place
+            affine(lanes, out, source, scale, shift, other, op.relu, op.mask + place)
+
+
+@compiled
+def pool(op, task, memory, scratch, lanes):  # type: ignore
+    """Maxima or averages over windows; what lies outside the map is no maximum, and 0 in an average."""
+    start, stop = _share(op, task)
+    scale = numba.float32(0 if op.kind == MAXIMUM else 1 / (op.kernel_height * op.kernel_width))
+    for c in range(start, stop):
+        for g in range(op.images):
+            for y in range(op.target_height):
+                top = y * op.stride_down - op.padding_top
+                low, high = max(0, -top), min(op.kernel_height, op.source_height - top)
+                row = memory + op.source + c * op.source_plane + 4 * (g * op.source_rows + top) * op.source_row
+                for x in range(0, op.target_width, len(lanes)):
+                    left = x * op.stride - op.padding_left
+                    args = (row + 4 * left, 4 * op.source_row, low, high, op.kernel_width, op.stride, left)
+                    pool_vector(lanes, scratch + 4 * x, *args, op.source_width, scale)
+                out = memory + op.target + c * op.target_plane + 4 * (g * op.target_rows + y) * op.target_row
+                _copy(out, scratch, op.target_width, lanes)
+
+
+@compiled
+def mean(op, task, memory):  # type: ignore
+    """Mean over the pixels of each image and channel."""
+    start, stop = _share(op, task)
+    for c in range(start, stop):
+        for g in range(op.images):
+            source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
+            total = 0.0
+            for y in range(op.source_height):
+                for x in range(op.source_width):
+                    total += peek(source + 4 * (y * op.source_row + x))
+            average = numba.float32(total / (op.source_height * op.source_width))
+            poke(memory + op.target + c * op.target_plane + 4 * g * op.target_rows * op.target_row, average)
+
+
+@compiled
+def flatten(op, task, memory):  # type: ignore
+    """Each pixel of each channel as a channel of one pixel."""
+    start, stop = _share(op, task)
+    for c in range(start, stop):
+        for y in range(op.source_height):
+            for x in range(op.source_width):
+                channel = (c * op.source_height + y) * op.source_width + x
+                for g in range(op.images):
+                    place = 4 * ((g * op.source_rows + y) * op.source_row + x)
+                    value = peek(memory + op.source + c * op.source_plane + place)
+                    out = channel * op.target_plane + 4 * g * op.target_rows * op.target_row
+                    poke(memory + op.target + out, value)
+
+
+@compiled
+def resize(op, task, memory, scratch, lanes):  # type: ignore
+    """Bilinear: ``index`` has the two rows, then the two columns, between which each lies, ``values`` where."""
+    start, stop = _share(op, task)
+    columns, shares = op.index + 8 * op.target_height, op.values + 4 * op.target_height
+    for c in range(start, stop):
+        for g in range(op.images):
+            for y in range(op.target_height):
+                source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
+                above = source + 4 * peek_int(op.index + 8 * y) * op.source_row
+                below = source + 4 * peek_int(op.index + 8 * y + 4) * op.source_row
+                for x in range(0, op.source_width, len(lanes)):
+                    blend(lanes, scratch + 4 * x, above + 4 * x, below + 4 * x, peek(op.values + 4 * y))
+                out = memory + op.target + c * op.target_plane + 4 * (g * op.target_rows + y) * op.target_row
+                for x in range(op.target_width):
+                    left = peek(scratch + 4 * peek_int(columns + 8 * x))
+                    right = peek(scratch + 4 * peek_int(columns + 8 * x + 4))
+                    poke(out + 4 * x, left + peek(shares + 4 * x) * (right - left))

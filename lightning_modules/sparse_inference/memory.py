@@ -1,0 +1,81 @@
+"""Single values at addresses, and counters that threads share, as intrinsics of numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba import types
+
+from .vectors import intrinsic
+
+
+def _at(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, ir.PointerType())
+
+
+def _reader(kind: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_at(builder, arguments[0]), typ=bits)
+
+    return kind(types.int64), generate
+
+
+@intrinsic
+def peek(typing, address):  # type: ignore
+    """The float32 at an address."""
+    return _reader(types.float32, ir.FloatType())
+
+
+@intrinsic
+def peek_int(typing, address):  # type: ignore
+    """The int32 at an address."""
+    return _reader(types.int32, ir.IntType(32))
+
+
+@intrinsic
+def peek_long(typing, address):  # type: ignore
+    """The int64 at an address."""
+    return _reader(types.int64, ir.IntType(64))
+
+
+@intrinsic
+def poke(typing, address, value):  # type: ignore
+    """Store a float32 at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], _at(builder, arguments[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.float32), generate
+
+
+@intrinsic
+def poke_long(typing, address, value):  # type: ignore
+    """Store an int64 at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], _at(builder, arguments[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def count_up(typing, address):  # type: ignore
+    """Add 1 to the int64 at an address, whatever other threads do; return what it was."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.atomic_rmw("add", _at(builder, arguments[0]), ir.IntType(64)(1), "seq_cst")
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def count(typing, address):  # type: ignore
+    """The int64 at an address, and with it all that other threads wrote before they counted up."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_at(builder, arguments[0]), "seq_cst", 8, typ=ir.IntType(64))
+
+    return types.int64(types.int64), generate

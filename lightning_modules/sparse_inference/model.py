@@ -1,0 +1,130 @@
+"""Sparse networks that run as fast as their sparsity allows."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .inner_loops import Lanes
+from .plan import Plan, make_plan
+from .vectors import machine_width
+
+PLANS = 8
+
+
+class SparseModel(nn.Module):
+    """A network that gives the outputs of the module it was made of; see :func:`compile_sparse`.
+
+    Runs on the CPU in float32 and without gradients, on as many threads as ``torch.get_num_threads()`` says. Several
+    threads may call it at once. Each shape of input has a plan of its own, made on its first call; the last 8 are kept.
+    """
+
+    def __init__(self, module: nn.Module, lanes: Lanes) -> None:
+        super().__init__()
+        self.module = module
+        self.lanes = lanes
+        self.dense: dict[str, bool] = {}
+        self.training = False
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._plans: OrderedDict[tuple[torch.Size, int], Plan | str] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._start_anew()
+
+    def train(self, mode: bool = True) -> SparseModel:
+        """Refuse to be trained.
+
+        Raises:
+            ValueError: ``mode`` is True.
+        """
+        if mode:
+            raise ValueError("a SparseModel cannot be trained: train the module it was made of and compile it again")
+        return self
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Any:
+        """What the module returns for a float32 tensor on the CPU, images first.
+
+        Raises:
+            TypeError: ``image`` is no tensor, or not of float32.
+            ValueError: it is on another device.
+        """
+        _check_input(image)
+        if not image.numel():
+            return self.module(image)
+        threads = torch.get_num_threads()
+        plan = self._plan(image, threads)
+        return self.module(image) if isinstance(plan, str) else plan(image, threads)
+
+    def reasons(self) -> list[str]:
+        """Why parts of the network run in torch, for the input that came last; empty if all of it runs in kernels."""
+        with self._lock:
+            plan = next(reversed(self._plans.values()))
+        return [plan] if isinstance(plan, str) else plan.reasons
+
+    def _plan(self, image: Tensor, threads: int) -> Plan | str:
+        key = (image.shape, threads)
+        with self._lock:
+            if key not in self._plans:
+                self._plans[key] = make_plan(self.module, image, threads=threads, lanes=self.lanes, dense=self.dense)
+                if len(self._plans) > PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(key)
+            return self._plans[key]
+
+
+def compile_sparse(module: nn.Module, example_input: Tensor, *, lanes: int | None = None) -> SparseModel:
+    """A network of the same outputs that is fast where weights are 0.
+
+    Norms are folded into weights; ReLU and sums become part of the kernels, which skip zeros. A layer runs with sparse
+    or dense weights, whichever is faster. What there is no kernel for runs in torch. Weights are taken as they are now:
+    compile again when they change.
+
+    Args:
+        module: in eval mode, in float32 on the CPU. It takes one tensor, images first, and treats each image by itself.
+        example_input: a batch of the usual shape.
+        lanes: floats in a vector: 16, 8 or 4; by default as many as this machine's have.
+
+    Raises:
+        ValueError: the module is in train mode, or its parameters are not in float32 on the CPU; another number of
+            ``lanes``.
+        TypeError: ``example_input`` is not a float32 tensor.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10)).eval()
+        >>> image = torch.rand(1, 1, 8, 8)
+        >>> fast = compile_sparse(network, image)
+        >>> torch.allclose(fast(image), network(image), atol=1e-5)
+        True
+    """
+    for name, part in module.named_modules():
+        if part.training:
+            raise ValueError(f"{f'{name!r} of ' if name else ''}the module is in train mode: call module.eval() first")
+    for name, parameter in module.named_parameters():
+        if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+            raise ValueError(f"{name!r} is {parameter.dtype} on {parameter.device}: call module.float().cpu() first")
+    width = machine_width() if lanes is None else lanes
+    if width not in (4, 8, 16):
+        raise ValueError(f"lanes is {width}; a vector has 4, 8 or 16 floats")
+    model = SparseModel(module, (None,) * width)
+    model(example_input)
+    return model
+
+
+def _check_input(image: Any) -> None:
+    if not isinstance(image, Tensor) or image.dtype != torch.float32:
+        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise TypeError(f"the input is {kind}; a SparseModel takes a torch.float32 tensor: convert it with .float()")
+    if image.device.type != "cpu" or image.layout != torch.strided:
+        raise ValueError(f"the input is on {image.device}, {image.layout}; a SparseModel runs on the CPU: use .cpu()")

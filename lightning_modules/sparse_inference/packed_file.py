@@ -1,0 +1,177 @@
+"""Files of sparse networks: values of active weights, and where they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .positions import decode, encode
+
+FORMAT = "sparse-lightning 1"
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class SparseState(NamedTuple):
+    """What is in a file: ``state``, the ``state_dict`` with its zeros, and ``masks``, of the weights that have one."""
+
+    state: dict[str, Tensor]
+    masks: dict[str, Tensor]
+
+
+def save_sparse(
+    module: nn.Module,
+    path: str | Path,
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a module's ``state_dict`` without the inactive weights; the file is whole or not there.
+
+    The file is in the safetensors format: under a tensor's name itself, or, of a sparse weight, under
+    ``<name>::values`` the active weights in order, and under ``<name>::bits``, or ``<name>::high`` and
+    ``<name>::low``, where they are (:func:`.positions.encode`). Its metadata says ``format`` and, as JSON, the
+    ``shapes`` of the sparse weights and which tensors are the ``same`` as others. At 90 % sparsity a position takes
+    0.52 bits, 1.12 times the least possible.
+
+    ``SparseTraining(masks_from=path)`` and ``read_masks`` read the masks.
+
+    Args:
+        module: on any device.
+        path: overwritten; ``.safetensors`` is its usual ending.
+        masks: bool, True = active, by parameter name. By default a parameter's weights other than 0, where that
+            makes the file smaller. A sparse run's own masks also keep active weights that are 0.
+        dtype: of kernels in the file (parameters of two or more dimensions); by default their own.
+
+    Raises:
+        ValueError: a mask has no parameter of its name and shape, or is not 0 outside; ``dtype`` is not
+            a floating type, or a weight is too large for it.
+    """
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"dtype is {dtype}; it is a floating type, such as torch.float16")
+    kernels = {name for name, parameter in module.named_parameters(remove_duplicate=False) if parameter.dim() > 1}
+    tensors = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+    if masks is not None:
+        _check_masks(masks, tensors)
+    same = _same(tensors)
+    written: dict[str, Tensor] = {}
+    shapes: dict[str, list[int]] = {}
+    for name in (name for name in tensors if name not in same):
+        tensor = _cast(name, tensors[name], dtype) if name in kernels and dtype else tensors[name]
+        active = masks.get(name) if masks is not None else tensors[name] != 0 if name in kernels else None
+        parts = {} if active is None else _parts(tensor, active.cpu())
+        size = sum(part.nbytes for part in parts.values())
+        if active is not None and (masks is not None or size < tensor.nbytes):
+            written.update({f"{name}::{part}": value for part, value in parts.items()})
+            shapes[name] = list(tensor.shape)
+        else:
+            written[name] = tensor.clone(memory_format=torch.contiguous_format)
+    _write(written, {"format": FORMAT, "shapes": json.dumps(shapes), "same": json.dumps(same)}, Path(path))
+
+
+def read_sparse(path: str | Path) -> SparseState:
+    """What :func:`save_sparse` has written, on the CPU; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or :func:`save_sparse` has not written it.
+
+    Example:
+        >>> state, masks = read_sparse("pruned.safetensors")  # doctest: +SKIP
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return _unpacked(tensors, json.loads(header["shapes"]), json.loads(header["same"]))
+    except (SafetensorError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as a file of save_sparse: {error}") from error
+
+
+def load_sparse(path: str | Path, module: Module) -> Module:
+    """Load a file of :func:`save_sparse` into a module of its network and return the module.
+
+    The module stays dense and ordinary, with zeros, in the types it has; :func:`compile_sparse` makes it fast.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as :func:`read_sparse`; or names or shapes are not those of the module.
+
+    Example:
+        >>> network = compile_sparse(load_sparse("pruned.safetensors", network), image)  # doctest: +SKIP
+    """
+    state = read_sparse(path).state
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{str(path)!r} is of another network: {error}") from error
+    return module
+
+
+def _check_masks(masks: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    for name, mask in masks.items():
+        if name not in tensors or tensors[name].shape != mask.shape or mask.dtype != torch.bool:
+            raise ValueError(f"masks[{name!r}] is {mask.dtype} {tuple(mask.shape)}; the module has no such weight")
+        if bool(tensors[name][~mask.cpu()].any()):
+            raise ValueError(f"{name!r} is not 0 outside its mask: apply the masks to the weights first")
+
+
+def _same(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of tensors that are others under a second name, and those."""
+    first: dict[Any, str] = {}
+    place = {name: (tensor.data_ptr(), tensor.shape, tensor.stride()) for name, tensor in tensors.items()}
+    names = {name: first.setdefault(place[name], name) for name, tensor in tensors.items() if tensor.numel()}
+    return {name: other for name, other in names.items() if name != other}
+
+
+def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    cast = tensor.to(dtype)
+    if bool((cast.isinf() & tensor.isfinite()).any()):
+        raise ValueError(f"{name!r} has weights up to {tensor.abs().max():.3g}, too large for {dtype}")
+    return cast
+
+
+def _parts(tensor: Tensor, active: Tensor) -> dict[str, Tensor]:
+    codes = encode(active.flatten().numpy())
+    return {"values": tensor[active], **{part: torch.from_numpy(code) for part, code in codes.items()}}
+
+
+def _unpacked(tensors: dict[str, Tensor], shapes: Mapping[str, list[int]], same: Mapping[str, str]) -> SparseState:
+    state, masks = {name: tensor for name, tensor in tensors.items() if "::" not in name}, {}
+    for name, shape in shapes.items():
+        values = tensors[f"{name}::values"]
+        codes = {
+            part: tensors[f"{name}::{part}"].numpy() for part in ("bits", "high", "low") if f"{name}::{part}" in tensors
+        }
+        size = int(np.prod(shape, dtype=np.int64))
+        positions = torch.from_numpy(decode(codes, size, values.numel()))
+        state[name] = torch.zeros(size, dtype=values.dtype).index_copy_(0, positions, values).view(shape)
+        masks[name] = torch.zeros(size, dtype=torch.bool).index_fill_(0, positions, True).view(shape)
+    state.update({name: state[other] for name, other in same.items()})
+    masks.update({name: masks[other] for name, other in same.items() if other in masks})
+    return SparseState(state, masks)
+
+
+def _write(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, part, header)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

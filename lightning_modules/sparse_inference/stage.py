@@ -1,0 +1,139 @@
+"""Layers that run in one call of the kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .inner_loops import Lanes
+from .kernels import run
+from .trace import Value
+from .workers import workers
+
+
+@dataclass
+class Workspace:
+    """Memory of one run at a time."""
+
+    memory: NDArray[np.uint8]
+    scratches: list[NDArray[np.uint8]]
+
+
+@dataclass
+class Stage:
+    """A program for the kernels.
+
+    Args:
+        operations: :data:`.operations.OPERATION`.
+        blocks: :data:`.operations.BLOCK`.
+        loads: values it begins with, by slot.
+        stores: values it makes, in the slots that follow, and their shapes.
+        images: of a batch that go through it at once.
+        memory: bytes of a workspace.
+        scratch: bytes of a thread's own.
+        lanes: of the vectors.
+        constants: what the program has addresses of.
+    """
+
+    operations: NDArray[np.void]
+    blocks: NDArray[np.void]
+    loads: list[Value]
+    stores: list[tuple[Value, tuple[int, ...]]]
+    images: int
+    memory: int
+    scratch: int
+    lanes: Lanes
+    constants: list[NDArray[Any]]
+    idle: list[Workspace] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, inputs: Sequence[Tensor], threads: int) -> list[Tensor]:
+        """The tensors that are stored, for those that are loaded; several threads may call this at once."""
+        batch = inputs[0].shape[0]
+        outputs = [torch.empty(shape) for _, shape in self.stores]
+        inputs = [tensor.contiguous() for tensor in inputs]
+        tensors = np.array([tensor.data_ptr() for tensor in (*inputs, *outputs)], np.int64)
+        firsts = range(0, batch, self.images)
+        if len(firsts) < threads:
+            for first in firsts:
+                self._together(tensors, first, batch, threads)
+        else:
+            self._side_by_side(tensors, firsts, batch, threads)
+        return outputs
+
+    def _together(self, tensors: NDArray[np.int64], first: int, batch: int, threads: int) -> None:
+        """All threads on the same images."""
+        workspace, counters = self._workspace(threads), self._counters()
+
+        def work(number: int) -> None:
+            self._run(tensors, first, batch, workspace, counters, number)
+
+        if threads > 1:
+            workers.help(work, threads - 1)
+        work(0)
+        self._put_back(workspace)
+
+    def _side_by_side(self, tensors: NDArray[np.int64], firsts: range, batch: int, threads: int) -> None:
+        """Each thread on images of its own."""
+        numbers, left = count(), threading.Semaphore(0)
+
+        def work(_: int) -> None:
+            workspace = self._workspace(1)
+            while (number := next(numbers)) < len(firsts):
+                self._run(tensors, firsts[number], batch, workspace, self._counters(), 0)
+                left.release()
+            self._put_back(workspace)
+
+        if threads > 1:
+            workers.help(work, threads - 1)
+        work(0)
+        for _ in firsts:
+            left.acquire()
+
+    def _run(self, tensors: Any, first: int, batch: int, workspace: Workspace, counters: Any, number: int) -> None:
+        memory, scratch = _address(workspace.memory), _address(workspace.scratches[number])
+        valid = min(self.images, batch - first)
+        run(self.operations, self.blocks, _address(counters), tensors, first, valid, memory, scratch, self.lanes)
+
+    def _counters(self) -> NDArray[np.uint8]:
+        return np.zeros(128 * len(self.operations) + 64, np.uint8)
+
+    def _workspace(self, threads: int) -> Workspace:
+        with self.lock:
+            workspace = self.idle.pop() if self.idle else None
+        workspace = workspace or Workspace(_zeros(self.memory), [])
+        while len(workspace.scratches) < threads:
+            workspace.scratches.append(np.zeros(self.scratch + 64, np.uint8))
+        return workspace
+
+    def _put_back(self, workspace: Workspace) -> None:
+        with self.lock:
+            self.idle.append(workspace)
+
+
+_PAGE = 2**21
+
+
+def _zeros(size: int) -> NDArray[np.uint8]:
+    """Memory, in huge pages where there are any: planes lie so far apart that each would take pages of its own."""
+    memory = mmap.mmap(-1, -(-size // _PAGE) * _PAGE + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE") and size >= _PAGE:
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    array = np.frombuffer(memory, np.uint8)
+    return array[-array.ctypes.data % _PAGE :] if size >= _PAGE else array
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Of the first whole cache line."""
+    return -(-array.ctypes.data // 64) * 64

@@ -1,0 +1,151 @@
+"""What a network does with an image, as a list of calls into torch."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class UntraceableError(Exception):
+    """A network does something that a list of calls cannot repeat; says what and where."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor that depends on the image, by its number in a :class:`Trace`."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator of torch: ``arguments`` and ``keywords`` hold Values, and constants as they are."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    outputs: tuple[Value, ...]
+
+    @property
+    def inputs(self) -> list[Value]:
+        return found(Value, (self.arguments, self.keywords))
+
+
+@dataclass
+class Trace:
+    """The calls in order; ``result`` is what the network returned, with Values for tensors; ``image`` is value 0."""
+
+    calls: list[Call] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    dtypes: list[torch.dtype] = field(default_factory=list)
+    result: Any = None
+
+
+@torch.no_grad()
+def trace(module: nn.Module, image: Tensor) -> Trace:
+    """Run a network once and write down what it does with the image; all else is constant.
+
+    Control flow is followed as it goes for this image's shape.
+
+    Raises:
+        UntraceableError: it depends on the image's values, draws random numbers, changes the network, or returns
+            something other than tensors in tuples, lists and dictionaries.
+    """
+    recorder = _Recorder(image)
+    with recorder:
+        result = module(image)
+    recorder.trace.result = replace(result, Tensor, recorder.read)
+    if any(not isinstance(leaf, Value) for leaf in found(object, recorder.trace.result)):
+        raise UntraceableError(f"it returns a {type(result).__name__} of other things than tensors made of the image")
+    return recorder.trace
+
+
+def replace(tree: Any, kind: type, by: Callable[[Any], Any]) -> Any:
+    """The same tuples, lists and dictionaries with all leaves of a type replaced."""
+    if isinstance(tree, kind):
+        return by(tree)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(replace(branch, kind, by) for branch in tree))
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(replace(branch, kind, by) for branch in tree)
+    if isinstance(tree, dict):
+        return {key: replace(branch, kind, by) for key, branch in tree.items()}
+    return tree
+
+
+def found(kind: type, tree: Any) -> list[Any]:
+    """All leaves of a type, in order."""
+    if isinstance(tree, (tuple, list)):
+        return [leaf for branch in tree for leaf in found(kind, branch)]
+    if isinstance(tree, dict):
+        return [leaf for branch in tree.values() for leaf in found(kind, branch)]
+    return [tree] if isinstance(tree, kind) else []
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.trace = Trace()
+        self.values: dict[int, Value | None] = {}  # by id; None where another tensor's change went unseen
+        self.kept: list[Tensor] = []  # so that no id comes twice
+        self.name(image)
+
+    def name(self, tensor: Tensor) -> Value:
+        value = Value(len(self.trace.shapes))
+        self.values[id(tensor)] = value
+        self.kept.append(tensor)
+        self.trace.shapes.append(tuple(tensor.shape))
+        self.trace.dtypes.append(tensor.dtype)
+        return value
+
+    def read(self, tensor: Tensor) -> Value | Tensor:
+        value = self.values.get(id(tensor), tensor)
+        if value is None:
+            raise UntraceableError(f"a tensor is used after a view of it was changed in place, at {_where()}")
+        return value
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        arguments, keywords = replace(args, Tensor, self.read), replace(kwargs or {}, Tensor, self.read)
+        changed = _changed(function, args)
+        known = [id(tensor) in self.values for tensor in changed]
+        if torch.Tag.nondeterministic_seeded in function.tags:
+            raise UntraceableError(f"{function} draws random numbers, at {_where()}")
+        result = function(*args, **(kwargs or {}))
+        if not found(Value, (arguments, keywords)):
+            return result
+        if not all(known):
+            raise UntraceableError(f"{function} changes what is kept between calls, at {_where()}")
+        outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+        if not all(isinstance(output, Tensor) for output in outputs):
+            raise UntraceableError(f"what comes next depends on a value ({function}), at {_where()}")
+        for tensor in changed:
+            storage = tensor.untyped_storage().data_ptr()
+            for other in self.kept:
+                if other is not tensor and other.untyped_storage().data_ptr() == storage:
+                    self.values[id(other)] = None
+        self.trace.calls.append(Call(function, arguments, keywords, tuple(map(self.name, outputs))))
+        return result
+
+
+def _changed(function: Any, args: Sequence[Any]) -> list[Tensor]:
+    """The arguments that an operator writes to."""
+    schema = function._schema.arguments
+    return [
+        a
+        for a, s in zip(args, schema, strict=False)
+        if s.alias_info and s.alias_info.is_write and isinstance(a, Tensor)
+    ]
+
+
+def _where() -> str:
+    """File and line of the innermost call that is neither here nor in torch."""
+    inside = (str(Path(torch.__file__).parent), __file__)
+    frames = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(inside)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"

@@ -1,0 +1,280 @@
+"""From calls of torch to layers that kernels exist for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .layers import (
+    Affine,
+    Channels,
+    Concatenation,
+    Convolution,
+    Fallback,
+    Flatten,
+    Layer,
+    Mean,
+    Pool,
+    Resize,
+    channel_shape,
+    is_map,
+)
+from .trace import Call, Trace, Value
+
+aten = torch.ops.aten
+
+
+class NoKernelError(Exception):
+    """There is no kernel for a call; says why."""
+
+
+def translate(traced: Trace, names: Mapping[int, str]) -> list[Layer]:
+    """The layers of a trace; a call without a kernel becomes a :class:`Fallback`.
+
+    Args:
+        traced: of a network.
+        names: of parameters, by the address of their data.
+    """
+    used = Counter(value for call in traced.calls for value in call.inputs)
+    layers: list[Layer] = []
+    for call in traced.calls:
+        try:
+            layers += _translated(call, traced, names, used)
+        except NoKernelError as error:
+            layers.append(Fallback(call.outputs[0], call, f"{call.function}: {error}"))
+    return layers
+
+
+def _translated(call: Call, traced: Trace, names: Mapping[int, str], used: Counter[Value]) -> list[Layer]:
+    packet = call.function.overloadpacket
+    if packet not in _TRANSLATIONS:
+        raise NoKernelError("there is no kernel for it")
+    images = traced.shapes[0][0]
+    for value in (*call.inputs, call.outputs[0]):
+        if not is_map(traced.shapes[value.number], traced.dtypes[value.number], images):
+            raise NoKernelError(f"a tensor of shape {traced.shapes[value.number]}")
+    if packet not in _SEVERAL_OUTPUTS and any(used[output] for output in call.outputs[1:]):
+        raise NoKernelError("its second output is used")
+    arguments = {a.name: a.default_value for a in call.function._schema.arguments if a.has_default_value()}
+    arguments.update(zip((a.name for a in call.function._schema.arguments), call.arguments, strict=False))
+    arguments.update(call.keywords)
+    shapes = {value: traced.shapes[value.number] for value in (*call.inputs, *call.outputs)}
+    return _TRANSLATIONS[packet](_Arguments(call, arguments, shapes, names))
+
+
+class _Arguments:
+    """A call's arguments by their names."""
+
+    def __init__(self, call: Call, by_name: dict[str, Any], shapes: dict[Value, tuple[int, ...]], names: Any) -> None:
+        self.by_name, self.shapes, self.names = by_name, shapes, names
+        self.outputs = call.outputs
+        self.output = call.outputs[0]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.by_name[name]
+
+    def pair(self, name: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
+        given = list(self[name]) or list(default or ())
+        return (given * 2)[0], (given * 2)[1]
+
+    def value(self, name: str) -> Value:
+        if not isinstance(self[name], Value):
+            raise NoKernelError(f"its {name} is constant")
+        return self[name]  # type: ignore[no-any-return]
+
+    def constant(self, name: str) -> Tensor:
+        if not isinstance(self[name], Tensor):
+            raise NoKernelError(f"its {name} is not constant")
+        return self[name].detach().float()  # type: ignore[no-any-return]
+
+    def optional(self, name: str, size: int, default: float) -> Tensor:
+        return torch.full((size,), default) if self[name] is None else self.constant(name)
+
+    def refuse(self, **unless: Any) -> None:
+        for name, value in unless.items():
+            if self[name] != value:
+                raise NoKernelError(f"{name} is {self[name]}")
+
+    def channels(self, constant: Any, shape: tuple[int, ...]) -> Tensor:
+        """A constant operand that is the same for all pixels and images, as a number a channel."""
+        tensor = torch.as_tensor(constant, dtype=torch.float32).detach()
+        ones = (1, shape[1], *[1] * (len(shape) - 2))
+        try:
+            return tensor.expand(ones).reshape(-1).clone()
+        except RuntimeError:
+            raise NoKernelError(f"a constant of shape {tuple(tensor.shape)}") from None
+
+
+def _convolution(a: _Arguments) -> list[Layer]:
+    a.refuse(transposed=False)
+    source, weight = a.value("input"), a.constant("weight")
+    geometry = (a.pair("stride"), a.pair("padding"), a.pair("dilation"), a["groups"])
+    bias = a.optional("bias", len(weight), 0.0)
+    return [Convolution(a.output, source, _name(a, a["weight"]), weight, bias, *geometry)]
+
+
+def _linear(a: _Arguments, source: str, transposed: str) -> list[Layer]:
+    weight = a.constant(transposed).t()
+    bias = torch.zeros(len(weight))
+    if "self" in a.by_name and source != "self":
+        a.refuse(beta=1, alpha=1)
+        bias = a.channels(a["self"], (1, len(weight)))
+    return [Convolution(a.output, a.value(source), _name(a, a[transposed]), weight[:, :, None, None], bias)]
+
+
+def _name(a: _Arguments, weight: Tensor) -> str:
+    return str(a.names.get(weight.data_ptr(), "a computed weight"))
+
+
+def _norm(a: _Arguments) -> list[Layer]:
+    if a.by_name.get("training"):
+        raise NoKernelError("it takes the statistics of the batch")
+    source = a.value("input")
+    size = a.shapes[source][1]
+    scale = a.optional("weight", size, 1.0) * (a.constant("running_var") + a["eps"]).rsqrt()
+    return [Affine(a.output, source, scale, a.optional("bias", size, 0.0) - a.constant("running_mean") * scale)]
+
+
+def _sum(a: _Arguments) -> list[Layer]:
+    a.refuse(alpha=1)
+    first, second = a["self"], a["other"]
+    if isinstance(first, Value) and isinstance(second, Value):
+        if a.shapes[first] != a.shapes[second]:
+            raise NoKernelError(f"shapes {a.shapes[first]} and {a.shapes[second]}")
+        return [Affine(a.output, first, other=second)]
+    value, constant = (first, second) if isinstance(first, Value) else (second, first)
+    return [Affine(a.output, value, shift=a.channels(constant, a.shapes[a.output]))]
+
+
+def _product(a: _Arguments) -> list[Layer]:
+    first, second = a["self"], a["other"]
+    if isinstance(first, Value) and isinstance(second, Value):
+        raise NoKernelError("both factors depend on the image")
+    value, constant = (first, second) if isinstance(first, Value) else (second, first)
+    return [Affine(a.output, value, scale=a.channels(constant, a.shapes[a.output]))]
+
+
+def _max_pool(a: _Arguments) -> list[Layer]:
+    if a.pair("dilation") != (1, 1):
+        raise NoKernelError(f"dilation is {a['dilation']}")
+    kernel = a.pair("kernel_size")
+    return [Pool(a.output, a.value("self"), kernel, a.pair("stride", kernel), a.pair("padding"))]
+
+
+def _average_pool(a: _Arguments) -> list[Layer]:
+    a.refuse(ceil_mode=False, divisor_override=None)
+    kernel, padding = a.pair("kernel_size"), a.pair("padding")
+    if padding != (0, 0) and not a["count_include_pad"]:
+        raise NoKernelError("count_include_pad is False")
+    return [Pool(a.output, a.value("self"), kernel, a.pair("stride", kernel), padding, largest=False)]
+
+
+def _mean(a: _Arguments) -> list[Layer]:
+    source = a.value("self")
+    if len(a.shapes[source]) != 4 or sorted(d % 4 for d in a["dim"] or ()) != [2, 3] or a["dtype"] is not None:
+        raise NoKernelError(f"over dimensions {a['dim']}")
+    return [Mean(a.output, source)]
+
+
+def _global_pool(a: _Arguments) -> list[Layer]:
+    a.refuse(output_size=[1, 1])
+    return [Mean(a.output, a.value("self"))]
+
+
+def _view(a: _Arguments) -> list[Layer]:
+    source = a.value("self")
+    before, after = channel_shape(a.shapes[source]), channel_shape(a.shapes[a.output])
+    if before == after:
+        return [Channels(a.output, source)]
+    if after[1:] != (1, 1):
+        raise NoKernelError(f"from {a.shapes[source]} to {a.shapes[a.output]}")
+    return [Flatten(a.output, source)]
+
+
+def _split(a: _Arguments) -> list[Layer]:
+    source = a.value("self")
+    a.refuse(dim=1)
+    firsts = [sum(a.shapes[output][1] for output in a.outputs[:i]) for i in range(len(a.outputs))]
+    return [Channels(output, source, first) for output, first in zip(a.outputs, firsts, strict=True)]
+
+
+def _slice(a: _Arguments) -> list[Layer]:
+    source, dimension, step = a.value("self"), a["dim"], a["step"]
+    shape, after = a.shapes[source], a.shapes[a.output]
+    first = min(max(a["start"] or 0, -shape[dimension]), shape[dimension])
+    first += shape[dimension] if first < 0 else 0
+    if dimension == 1 and step == 1:
+        return [Channels(a.output, source, first)]
+    if dimension not in (2, 3) or first != 0 or after[dimension] != -(-shape[dimension] // step):
+        raise NoKernelError(f"dimension {dimension}, start {a['start']}, step {step}")
+    return [Pool(a.output, source, (1, 1), (step, 1) if dimension == 2 else (1, step))]
+
+
+def _concatenation(a: _Arguments) -> list[Layer]:
+    a.refuse(dim=1)
+    if not all(isinstance(source, Value) for source in a["tensors"]):
+        raise NoKernelError("one of its tensors is constant")
+    return [Concatenation(a.output, list(a["tensors"]))]
+
+
+def _padding(a: _Arguments) -> list[Layer]:
+    *others, before, after = [*a["pad"], *[0] * 6][:6]
+    if any(others) or min(before, after) < 0 or a["value"] not in (0, None) or len(a["pad"]) > 6:
+        raise NoKernelError(f"pad is {a['pad']}")
+    return [Concatenation(a.output, [before, a.value("self"), after])]
+
+
+def _resize(a: _Arguments, mode: str) -> list[Layer]:
+    source = a.value("input" if "input" in a.by_name else "self")
+    (_, _, *before), (_, _, *after) = a.shapes[source], a.shapes[a.output]
+    if mode == "bilinear" and a["align_corners"]:
+        options: dict[str, Any] = {"align_corners": True}
+    else:
+        options = {}
+    scales = a.by_name.get("scale_factors") or [a.by_name.get("scales_h"), a.by_name.get("scales_w")]
+    places = []
+    for old, new, scale in zip(before, after, scales, strict=True):
+        ramp = torch.arange(old, dtype=torch.float32).view(1, 1, 1, old)
+        size: dict[str, Any] = {"size": (1, new)} if scale is None else {"scale_factor": (1.0, scale)}
+        places.append(F.interpolate(ramp, mode=mode, **size, **options).flatten())
+    if [len(place) for place in places] != after:
+        raise NoKernelError(f"from {before} to {after}")
+    return [Resize(a.output, source, *places)]
+
+
+_SEVERAL_OUTPUTS = {aten.split, aten.split_with_sizes}
+
+_TRANSLATIONS: dict[Any, Callable[[_Arguments], list[Layer]]] = {
+    aten.convolution: _convolution,
+    aten.addmm: lambda a: _linear(a, "mat1", "mat2"),
+    aten.mm: lambda a: _linear(a, "self", "mat2"),
+    aten.native_batch_norm: _norm,
+    aten._native_batch_norm_legit_no_training: _norm,
+    aten.relu: lambda a: [Affine(a.output, a.value("self"), relu=True)],
+    aten.relu_: lambda a: [Affine(a.output, a.value("self"), relu=True)],
+    aten.add: _sum,
+    aten.add_: _sum,
+    aten.mul: _product,
+    aten.mul_: _product,
+    aten.max_pool2d_with_indices: _max_pool,
+    aten.avg_pool2d: _average_pool,
+    aten.mean: _mean,
+    aten._adaptive_avg_pool2d: _global_pool,
+    aten.view: _view,
+    aten._unsafe_view: _view,
+    aten.clone: _view,
+    aten.detach: _view,
+    aten.alias: _view,
+    aten.split: _split,
+    aten.split_with_sizes: _split,
+    aten.slice: _slice,
+    aten.cat: _concatenation,
+    aten.constant_pad_nd: _padding,
+    aten.upsample_bilinear2d: lambda a: _resize(a, "bilinear"),
+    aten.upsample_nearest2d: lambda a: _resize(a, "nearest"),
+}

@@ -1,0 +1,158 @@
+"""Weights of a convolution in the order in which the kernels read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .inner_loops import DENSE_ROWS
+from .layers import Convolution
+from .maps import Geometry
+from .operations import BLOCK, DIRECT_SPARSE, PANEL_SPARSE, PLACE_DENSE, PLACE_SPARSE
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+PANEL_BYTES = 2**16  # of a tile's sources that stay in the cache while all rows read them
+PLACE_CHANNELS = 256
+
+
+@dataclass
+class Packed:
+    """Weights of one form: see :data:`.operations.OPERATION` and :data:`.operations.BLOCK`."""
+
+    form: int
+    blocks: NDArray[np.void]
+    values: Floats
+    index: NDArray[np.uint16] | NDArray[np.int32]
+    pointers: NDArray[np.int32]
+    sources: NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in (self.values, self.index, self.pointers, self.sources))
+
+
+def pack(layer: Convolution, source: Geometry, form: int, tile: int) -> Packed:
+    """The weights of a layer for one form of its kernel.
+
+    Args:
+        layer: with its weights.
+        source: of its input.
+        form: one of the forms of :mod:`.operations`.
+        tile: vectors in a row of the panel.
+    """
+    weight = layer.weight.numpy().reshape(len(layer.weight), -1)
+    places = _places(layer, source)
+    if form == DIRECT_SPARSE:
+        return _direct(layer, weight, places)
+    in_place = form in (PLACE_SPARSE, PLACE_DENSE)
+    size = PLACE_CHANNELS if in_place else max(1, PANEL_BYTES // (4 * source.lanes * tile))
+    if form == PLACE_SPARSE:
+        size = min(size, 65535 * source.lanes // source.plane + 1)
+        unit = source.plane // source.lanes
+    else:
+        unit = tile
+    sparse = form in (PANEL_SPARSE, PLACE_SPARSE)
+    parts = _Parts()
+    rows = len(weight) // layer.groups
+    for group in range(layer.groups):
+        block_rows = slice(group * rows, (group + 1) * rows)
+        mine = weight[block_rows]
+        columns = np.arange(mine.shape[1])
+        if not in_place:
+            columns = columns[(mine != 0).any(0)] if sparse else columns
+        cuts = [columns[i : i + size] for i in range(0, max(len(columns), 1), size)]
+        for i, cut in enumerate(cuts):
+            ends = (i == 0, i == len(cuts) - 1)
+            base = 4 * int(places[group][cut[0]]) if in_place and len(cut) else 0
+            parts.add(mine[:, cut], places[group][cut], block_rows, base, ends, unit if sparse else 0)
+    return parts.packed(form)
+
+
+def _places(layer: Convolution, source: Geometry) -> Ints:
+    """Where each column of the weights reads, (groups, columns), in floats from the first pixel of the map."""
+    _, channels, height, width = layer.weight.shape
+    down = np.arange(height) * layer.dilation[0] - layer.padding[0]
+    right = np.arange(width) * layer.dilation[1] - layer.padding[1]
+    taps = down[:, None] * source.row + right
+    planes = np.arange(layer.groups * channels) * source.plane
+    return (planes[:, None, None] + taps).reshape(layer.groups, -1)
+
+
+class _Parts:
+    """Blocks as they come."""
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[int, ...]] = []
+        self.values: list[Floats] = []
+        self.index: list[NDArray[np.uint16]] = []
+        self.pointers: list[Ints] = []
+        self.sources: list[Ints] = []
+        self.sizes = {"values": 0, "pointers": 0, "sources": 0}
+
+    def add(self, weight: Floats, places: Ints, rows: slice, base: int, ends: tuple[bool, bool], unit: int) -> None:
+        """A block; ``unit`` is how many vectors its sources are apart, 0 for dense weights."""
+        first, last = ends
+        sizes = self.sizes
+        block = (
+            sizes["sources"],
+            len(places),
+            rows.start,
+            rows.stop,
+            sizes["pointers"],
+            sizes["values"],
+            base,
+            first,
+            last,
+        )
+        self.blocks.append(tuple(map(int, block)))
+        if unit:
+            row, column = np.nonzero(weight)
+            values = weight[row, column]
+            self.index.append((column * unit).astype(np.uint16))
+            counts = np.bincount(row, minlength=len(weight))
+            self.pointers.append(sizes["values"] + np.concatenate([[0], np.cumsum(counts)]))
+            sizes["pointers"] += len(weight) + 1
+        else:
+            values = _by_threes(weight)
+        self.values.append(values)
+        self.sources.append(places)
+        sizes["values"] += len(values)
+        sizes["sources"] += len(places)
+
+    def packed(self, form: int) -> Packed:
+        index = np.concatenate(self.index) if self.index else np.zeros(0, np.uint16)
+        pointers = np.concatenate(self.pointers) if self.pointers else np.zeros(0, np.int64)
+        return Packed(
+            form,
+            np.array(self.blocks, BLOCK),
+            np.ascontiguousarray(np.concatenate(self.values), np.float32),
+            index,
+            pointers.astype(np.int32),
+            np.concatenate(self.sources).astype(np.int32),
+        )
+
+
+def _by_threes(weight: Floats) -> Floats:
+    """Rows three by three, (group, source, row), then the rest row by row."""
+    whole = len(weight) // DENSE_ROWS * DENSE_ROWS
+    threes = weight[:whole].reshape(-1, DENSE_ROWS, weight.shape[1]).transpose(0, 2, 1)
+    return np.concatenate([threes.reshape(-1), weight[whole:].reshape(-1)])
+
+
+def _direct(layer: Convolution, weight: Floats, places: Ints) -> Packed:
+    row, column = np.nonzero(weight)
+    group = row // (len(weight) // layer.groups)
+    pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(weight)))])
+    block = (0, 0, 0, len(weight), 0, 0, 0, 1, 1)
+    return Packed(
+        DIRECT_SPARSE,
+        np.array([block], BLOCK),
+        np.ascontiguousarray(weight[row, column]),
+        places[group, column].astype(np.int32),
+        pointers.astype(np.int32),
+        np.zeros(0, np.int32),
+    )
