@@ -38,9 +38,10 @@ class SparseCLI(LightningCLI):
         name_runs(self.config[self.subcommand])
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A Trainer with the file's callbacks and, after them, what every run gets."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
-        self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(config)]
+        """A Trainer with the file's callbacks and, after them, what every fit gets."""
+        if self.subcommand == "fit":
+            config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+            self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(config)]
         return without_terminal_quiet(super().instantiate_trainer(**kwargs))
 
     def after_fit(self) -> None:

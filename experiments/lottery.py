@@ -29,6 +29,7 @@ from .dashboard.artifacts import log_pruning
 from .progress import without_terminal_quiet
 from .run_record import RunRecord
 from .tracking import finish_wandb, name_runs, set_wandb_mode
+from .whole_text import write_whole_text
 
 DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
 
@@ -73,10 +74,7 @@ class LotteryCLI(LightningCLI):
                     "--lottery.folder another folder, or delete this one"
                 )
         elif rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # Lightning takes it from the environment
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_text(text)
-            part.replace(path)
+            write_whole_text(text, path)
 
     def make_trainer(self, more: list[pl.Callback], folder: Path) -> pl.Trainer:
         """A Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""

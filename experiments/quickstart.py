@@ -6,7 +6,6 @@ weights. The sparsity-aware initialization repairs that, and RigL moves the conn
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from lightning_modules.networks import LeNet5
 from .dashboard import Dashboard
 from .figures import plot_gradient_flow
 from .provenance import append_row
+from .report.metrics_file import read_metrics
 from .report.write import write_report
 from .run_record import RunRecord
 from .table import sparsity_table
@@ -108,9 +108,8 @@ def train(arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any) -
 
 def gradient_norms(run: Path) -> dict[int, float]:
     """Step -> norm of the active gradient on 1,000 fixed training samples, from a run's metrics.csv."""
-    with (run / "metrics.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("grad_flow/probe")]
-    return {int(row["step"]): float(row["grad_flow/probe"]) for row in rows}
+    curve = read_metrics(run / "metrics.csv")[0]["grad_flow/probe"]
+    return dict(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
 
 
 def main() -> None:

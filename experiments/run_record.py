@@ -19,6 +19,7 @@ from callbacks.owner import mask_owner, masks_of
 from callbacks.sparsity import storage_bytes
 
 from .provenance import provenance
+from .whole_text import write_whole_text
 
 NAME = "run.json"
 
@@ -110,10 +111,7 @@ class RunRecord(pl.Callback):
 
     def _save(self) -> None:
         assert self._folder is not None
-        self._folder.mkdir(parents=True, exist_ok=True)
-        part = self._folder / f"{NAME}.part"
-        part.write_text(json.dumps(self._record, indent=1) + "\n")
-        part.replace(self._folder / NAME)
+        write_whole_text(json.dumps(self._record, indent=1) + "\n", self._folder / NAME)
 
 
 def read_record(path: Path) -> dict[str, Any]:

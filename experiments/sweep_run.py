@@ -19,6 +19,7 @@ from callbacks.files import read_checkpoint
 
 from .report.runs import Run, read_run
 from .run_record import NAME, read_record
+from .whole_text import write_whole_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,9 +133,7 @@ class SweepRun:
         }
 
     def _mark(self, *, finished: bool) -> None:
-        part = self._marker.with_suffix(".part")
-        part.write_text(json.dumps({**self._identity(), "finished": finished}, indent=1) + "\n")
-        part.replace(self._marker)
+        write_whole_text(json.dumps({**self._identity(), "finished": finished}, indent=1) + "\n", self._marker)
 
 
 def _last_checkpoint(part: Path) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from .runs import Run
 COLOURS = ("#3b82c4", "#e0803a", "#2f9e6e", "#c9569c", "#a08a1f", "#7a6fd0", "#d2504f", "#3aa5b5", "#8f7358", "#7f8c8d")
 DASHES = ("solid", "dash", "dot", "dashdot")
 HEATMAP_COLUMNS = 60
+LAYER_FLOW = "grad_flow/active/"  # and the parameter
 BANDS = 8  # with more groups they only hide each other
 
 
@@ -122,11 +123,11 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def layers_over_time(run: Run) -> Any:
     """Layer by step: the norm of the active gradient of every layer; None if it was not logged."""
-    prefix = "grad_flow/active/"
-    names = [key for key in run.curves if key.startswith(prefix) and key.endswith("weight")]
+    names = [key for key in run.curves if key.startswith(LAYER_FLOW) and key.endswith("weight")]
     if not names:
         return None
-    names.sort(key=_place(run))
+    order = {name: place for place, name in enumerate(run.record.get("layers", {}))}  # that of the network
+    names.sort(key=lambda key: order.get(key.removeprefix(LAYER_FLOW), len(order)))
     steps = np.unique(np.concatenate([run.curves[name].steps for name in names]))
     chosen = steps[np.unique(np.linspace(0, len(steps) - 1, HEATMAP_COLUMNS).astype(int))]
     table = np.full((len(names), len(chosen)), np.nan)
@@ -134,7 +135,7 @@ def layers_over_time(run: Run) -> Any:
         curve = run.curves[name]
         here = np.isin(curve.steps, chosen)
         table[row, np.searchsorted(chosen, curve.steps[here])] = curve.values[here]
-    labels = [short(name.removeprefix(prefix)) for name in names]
+    labels = [short(name.removeprefix(LAYER_FLOW)) for name in names]
     return flow_heatmap(labels, chosen.tolist(), table.tolist()).update_layout(title=None)
 
 
@@ -191,9 +192,3 @@ def distances(rows: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Any:
 def short(name: str) -> str:
     """A parameter without what all of them have in common."""
     return name.removeprefix("network.").removesuffix(".weight")
-
-
-def _place(run: Run) -> Callable[[str], tuple[int, str]]:
-    """Layers in the order of the network where run.json has it."""
-    order = {name: place for place, name in enumerate(run.record.get("layers", {}))}
-    return lambda key: (order.get(key.removeprefix("grad_flow/active/"), len(order)), "")

@@ -62,12 +62,9 @@ def find_runs(folder: Path) -> list[Run]:
     """All runs at or below a folder, those that continue others joined to them, in the order of their paths."""
     files = {*folder.rglob("metrics.csv"), *folder.rglob(NAME)}
     runs = {run_folder: read_run(run_folder) for run_folder in sorted({file.parent for file in files})}
-    earlier = {run_folder: _continued(run) for run_folder, run in runs.items()}
-    joined = []
-    for run_folder, run in runs.items():
-        if run_folder.resolve() not in earlier.values():
-            joined.append(_joined(run, seen={run_folder.resolve()}))
-    return joined
+    known = {run_folder.resolve(): run for run_folder, run in runs.items()}
+    continued = {_continued(run) for run in known.values()}
+    return [_joined(run, known, seen={place}) for place, run in known.items() if place not in continued]
 
 
 def read_run(folder: Path) -> Run:
@@ -133,12 +130,13 @@ def _continued(run: Run) -> Path | None:
     return folder if folder and folder.is_dir() and folder != run.folder.resolve() else None
 
 
-def _joined(run: Run, seen: set[Path]) -> Run:
-    """With the curves of the runs before it, up to where it began."""
+def _joined(run: Run, known: Mapping[Path, Run], seen: set[Path]) -> Run:
+    """With the curves of the runs before it, up to where it began; those not ``known`` are read."""
     folder = _continued(run)
     if folder is None or folder in seen:
         return run
-    before = _joined(read_run(Path(os.path.relpath(folder))), seen | {folder})
+    before = known[folder] if folder in known else read_run(Path(os.path.relpath(folder)))
+    before = _joined(before, known, seen | {folder})
     begun = int(run.record.get("first_step", 0))
     curves = {key: curve.before(begun) for key, curve in before.curves.items()}
     curves = {key: curve for key, curve in curves.items() if len(curve.steps)}

@@ -21,6 +21,14 @@ def _reader(kind: Any, bits: Any) -> Any:
     return kind(types.int64), generate
 
 
+def _writer(kind: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], _at(builder, arguments[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, kind), generate
+
+
 @intrinsic
 def peek(typing, address):  # type: ignore
     """The float32 at an address."""
@@ -42,23 +50,13 @@ def peek_long(typing, address):  # type: ignore
 @intrinsic
 def poke(typing, address, value):  # type: ignore
     """Store a float32 at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[1], _at(builder, arguments[0]))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.float32), generate
+    return _writer(types.float32)
 
 
 @intrinsic
 def poke_long(typing, address, value):  # type: ignore
     """Store an int64 at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[1], _at(builder, arguments[0]))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+    return _writer(types.int64)
 
 
 @intrinsic
