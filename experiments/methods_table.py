@@ -51,7 +51,7 @@ METHODS = [
         "as RigL",
         "srigl_90",
     ),
-    Method("NM(n, m)", "RigL within every m inputs, of which n are active", "Mishra 2021", "as RigL", None),
+    Method("NM(n, m)", "RigL within every m inputs, of which n are active", "Mishra 2021", "as RigL", "nm_1_8"),
     Method(
         "SNFS(sparsity)",
         "grows by the averaged gradient, also from layer to layer",
@@ -115,9 +115,9 @@ def method_table(rows_of: Path, network: str) -> str:
     )
     if rows:
         steps = together(rows, "steps")
-        seeds = "/".join(sorted({str(len(runs_of)) for runs_of in runs.values()}))
+        seeds = " or ".join(sorted({str(len(runs_of)) for runs_of in runs.values()}))
         note += (
-            f" Accuracy: ResNet-20 on CIFAR-10 at 90 % (ERK), {steps} steps of 128 images, a short run, mean of "
-            f"{seeds} seeds; [all rows](experiments/results/{rows_of.stem}.md)."
+            f" Accuracy: ResNet-20 on CIFAR-10 at 90 % (ERK; NM: 1 of 8), {steps} steps of 128 images, a short run, "
+            f"mean of {seeds} seeds; [all rows](experiments/results/{rows_of.stem}.md)."
         )
     return "\n".join([*lines, "", note])

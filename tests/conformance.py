@@ -3,7 +3,7 @@
 A covering set: every two values of two settings meet in some cell, every method meets every value. A cell is a short
 fit that a Witness watches; with two processes, masks and weights are compared too.
 
-python tests/conformance.py --results FILE
+python tests/conformance.py --results FILE [--alone]
 torchrun --nproc_per_node 2 tests/conformance.py --rows FILE, for the cells of two processes
 """
 
@@ -187,16 +187,20 @@ def results(cells: list[Cell]) -> Iterator[dict[str, Any]]:
         yield {**asdict(cell), "result": result, "seconds": f"{time.perf_counter() - begun:.1f}"}
 
 
-def on_two_processes(rows: Path) -> None:
-    """Launch the cells of two processes, which write their rows."""
+def on_two_processes() -> list[dict[str, Any]]:
+    """The rows of the cells of two processes, which are launched for them."""
     environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}{os.pathsep}{Path(__file__).parent}"}
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    subprocess.run([*ranks, __file__, "--rows", str(rows)], env=environment, check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows"
+        subprocess.run([*ranks, __file__, "--rows", str(rows)], env=environment, check=True)
+        return [json.loads(line) for line in rows.read_text().splitlines()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, help="CSV file to write")
+    parser.add_argument("--alone", action="store_true", help="only cells of one process, on a GPU where there is one")
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -211,10 +215,7 @@ def main() -> None:
                     file.write(json.dumps(row) + "\n")
         return
     source, failed, seen = provenance(), 0, 0
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows"
-        on_two_processes(path)
-        together = [json.loads(line) for line in path.read_text().splitlines()]
+    together = [] if chosen.alone else on_two_processes()
     if chosen.results:
         chosen.results.unlink(missing_ok=True)
     for row in [*together, *results(alone)]:

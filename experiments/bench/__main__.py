@@ -9,6 +9,7 @@ from . import kill, loaders, overhead, poses, reports, scale, updates
 BENCHES = {
     "callbacks": overhead.main,
     "ddp": overhead.on_two_processes,
+    "gpu": overhead.on_gpu,
     "updates": updates.main,
     "loaders": loaders.main,
     "poses": poses.main,

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -23,12 +23,12 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.optim import SGD
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from callbacks import GradientFlowMonitor, RigL, SparseTraining
 from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
-from lightning_modules.networks import LeNet5, ResNet18
+from lightning_modules.networks import LeNet5, ResNet18, ResNet50
 
 from ..dashboard import Dashboard
 from ..tracking import finish_wandb
@@ -47,6 +47,9 @@ class Case:
     batch_size: int
     periods: int
     turn: int
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    channels_last: bool = False
+    compiled: bool = False
 
 
 CASES = [
@@ -60,23 +63,52 @@ CASES = [
         turn=1,
     ),
 ]
+ON_GPU = [
+    Case(
+        f"ResNet-50, 224x224 px, batch 256, bf16, channels_last, {'compiled' if compiled else 'eager'}",
+        ResNet50,
+        (3, 224, 224),
+        256,
+        periods=2,
+        turn=10,
+        precision="bf16-mixed",
+        channels_last=True,
+        compiled=compiled,
+    )
+    for compiled in (False, True)
+]
 PERIOD = 100  # steps from one mask update to the next
 WARM_UP = 10  # steps of the first epoch, which is not timed; with 4 all mask updates would fall into turns without
 
 
+class Repeated(Dataset[tuple[Tensor, Tensor]]):
+    """The same batch again and again."""
+
+    def __init__(self, images: Tensor, times: int) -> None:
+        self.batch = images, torch.arange(len(images), device=images.device) % 10
+        self.times = times
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.batch
+
+
 class Noise(pl.LightningDataModule):
-    """The same random batch again and again: a short first epoch, then ``case.periods`` with and without."""
+    """A random batch, which is where the module is: a short first epoch, then ``case.periods`` with and without."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
         self.case = case
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        second = self.trainer is not None and self.trainer.current_epoch
-        batches = 2 * PERIOD * self.case.periods if second else WARM_UP
-        size = self.case.batch_size
-        images = torch.randn(1, *self.case.image).expand(batches * size, *self.case.image)
-        return DataLoader(TensorDataset(images, torch.arange(batches * size) % 10), batch_size=size)
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        assert self.trainer is not None
+        batches = 2 * PERIOD * self.case.periods if self.trainer.current_epoch else WARM_UP
+        images = torch.randn(self.case.batch_size, *self.case.image, device=self.trainer.strategy.root_device)
+        if self.case.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return DataLoader(Repeated(images, batches), batch_size=None)
 
 
 class Turns(pl.Callback):
@@ -92,6 +124,7 @@ class Turns(pl.Callback):
         self.start = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        wait(pl_module)
         self.start = time.perf_counter()
 
     def on_train_batch_end(
@@ -99,11 +132,18 @@ class Turns(pl.Callback):
     ) -> None:
         if not trainer.current_epoch or (batch_idx + 1) % self.turn:
             return
+        wait(pl_module)
         self.seconds.append(time.perf_counter() - self.start)
         on = len(self.seconds) % 2 == 0
         self.arm.switch(on)
         trainer.callbacks = [*(self.arm.callbacks if on else self.arm.always), self]  # type: ignore[attr-defined]
         self.start = time.perf_counter()
+
+
+def wait(module: pl.LightningModule) -> None:
+    """A GPU works on behind what has been asked of it."""
+    if module.device.type == "cuda":
+        torch.cuda.synchronize(module.device)
 
 
 @dataclass(frozen=True)
@@ -193,7 +233,7 @@ ARMS: dict[str, Callable[[nn.Module], Arm]] = {
 }
 
 
-def measure(case: Case, make: Callable[[nn.Module], Arm]) -> tuple[float, float]:
+def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cpu") -> tuple[float, float]:
     """Seconds of a step with an arm, and their ratio to those without it.
 
     The time of a period is the sum over its turns of their medians over all periods: a mask update falls
@@ -206,12 +246,22 @@ def measure(case: Case, make: Callable[[nn.Module], Arm]) -> tuple[float, float]
     turns = Turns(arm, case.turn)
     trainer = quiet_trainer(
         [*arm.callbacks, turns],
+        accelerator=accelerator,
+        precision=case.precision,
+        benchmark=True,
         max_epochs=2,
         reload_dataloaders_every_n_epochs=1,
         log_every_n_steps=PERIOD,
         logger=arm.logger() if arm.logger else False,
     )
-    module = SparseClassifier(network, 10, optimizer=lambda parameters: SGD(parameters, lr=0.0, momentum=0.9))
+    module = SparseClassifier(
+        network,
+        10,
+        optimizer=lambda parameters: SGD(parameters, lr=0.0, momentum=0.9),
+        channels_last=case.channels_last,
+    )
+    if case.compiled:
+        network.compile()
     trainer.fit(module, Noise(case))
     finish_wandb()
     table = torch.tensor(turns.seconds).view(case.periods, -1, 2)
@@ -221,7 +271,6 @@ def measure(case: Case, make: Callable[[nn.Module], Arm]) -> tuple[float, float]
 
 def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
     return pl.Trainer(
-        accelerator="cpu",
         devices=RANKS,
         strategy="ddp" if RANKS > 1 else "auto",
         use_distributed_sampler=False,  # as many steps as in one process
@@ -230,7 +279,7 @@ def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trai
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=0,
-        **{"logger": False, **arguments},
+        **{"accelerator": "cpu", "logger": False, **arguments},
     )
 
 
@@ -244,22 +293,33 @@ def mask_bytes_per_weight() -> float:
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    console = Console()
-    console.quiet = os.environ.get("RANK", "0") != "0"
-    for case in CASES:
-        threads = (
-            f"{RANKS} processes of {torch.get_num_threads()} threads"
-            if RANKS > 1
-            else f"{torch.get_num_threads()} threads"
-        )
-        table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {threads}")
+    threads = f"{torch.get_num_threads()} threads"
+    where = f"{RANKS} processes of {threads}" if RANKS > 1 else threads
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    compare(console, CASES, list(ARMS)[: 2 if RANKS > 1 else None], where)
+    console.print(f"mask memory: {mask_bytes_per_weight():.2f} bytes a weight")
+
+
+def compare(console: Console, cases: Sequence[Case], arms: Sequence[str], where: str, accelerator: str = "cpu") -> None:
+    """Prints a table for each case."""
+    for case in cases:
+        table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {where}")
         for column in ("Trainer with", "ms a step", "ratio to without"):
             table.add_column(column, justify="left" if column == "Trainer with" else "right")
-        for name, arm in list(ARMS.items())[: 2 if RANKS > 1 else None]:
-            seconds, ratio = measure(case, arm)
-            table.add_row(name, f"{seconds * 1e3:.2f}", f"{ratio:.3f}")
+        for name in arms:
+            seconds, ratio = measure(case, ARMS[name], accelerator)
+            table.add_row(name, f"{seconds * 1e3:.2f}", f"{ratio:.4f}")
         console.print(table)
-    console.print(f"mask memory: {mask_bytes_per_weight():.2f} bytes a weight")
+
+
+def on_gpu() -> None:
+    """The same for the first two arms on a GPU, where there is one."""
+    console = Console()
+    if not torch.cuda.is_available():
+        console.print("gpu: torch sees none here")
+        return
+    torch.set_float32_matmul_precision("high")
+    compare(console, ON_GPU, list(ARMS)[:2], torch.cuda.get_device_name(), "gpu")
 
 
 def on_two_processes() -> None:

@@ -100,7 +100,7 @@ def test_a_bench_arm_works_in_its_own_turns_alone(monkeypatch: pytest.MonkeyPatc
     assert steps == [*range(first), *on]
 
 
-@pytest.mark.parametrize("case", overhead.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*overhead.CASES, overhead.ON_GPU[0]], ids=lambda case: case.name)
 def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the defaults' rates: one update and two reports of sparsity in 100 steps with the arm."""
     updates: list[int] = []
