@@ -137,7 +137,7 @@ class MaskOwner(pl.Callback, ABC):
         if self._checkpoint:
             self._load_state(self._checkpoint)
         elif self._fits(self.masks):
-            self.masks = self._on_device(self.masks)  # a second fit of the same module goes on
+            self.masks = self.masks.beside(self._weights)  # a second fit of the same module goes on
         else:
             self._draw(trainer, pl_module)
         counts = self.masks.counts
@@ -179,7 +179,7 @@ class MaskOwner(pl.Callback, ABC):
         ours = {name: weight.shape for name, weight in self._weights.items()}
         if not masks or {name: mask.shape for name, mask in masks.items()} != ours:
             return False
-        leaks = self._leaks(self._on_device(masks))
+        leaks = self._leaks(masks.beside(self._weights))
         inactive = masks.size - sum(masks.counts.values())
         if 0 < leaks < inactive / 2:
             raise ValueError(
@@ -187,9 +187,6 @@ class MaskOwner(pl.Callback, ABC):
                 "longer 0: load the weights that belong to the masks, resume with ckpt_path, or make a new callback"
             )
         return inactive > 0 and leaks == 0
-
-    def _on_device(self, masks: Masks) -> Masks:
-        return masks.to({name: weight.device for name, weight in self._weights.items()})
 
     def _members(self, optimizer: Optimizer) -> dict[str, nn.Parameter]:
         """The sparse weights that an optimizer steps."""
@@ -255,7 +252,7 @@ class MaskOwner(pl.Callback, ABC):
                 kept += int((mask & same).count_nonzero())
                 self.exchange(optimizer, name, mask, same)
                 forget(trainer, name, same)
-        self.masks = self.masks.replace(changed)
+        self.masks = self.masks.replace(changed).beside(self._weights)
         active = sum(self.masks.counts[name] for name in changed)
         check_equal_masks(trainer, self.masks)
         for observer in self._observers:
@@ -348,7 +345,7 @@ class MaskOwner(pl.Callback, ABC):
         check_writer(state, self.seed)
         masks = Masks.from_state_dict(state["masks"])
         check_fit(masks, self._weights, "the checkpoint")
-        self.masks = self._on_device(masks)
+        self.masks = masks.beside(self._weights)
         self._steps = list(state["steps"])
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -95,7 +95,7 @@ class SparseTraining(MaskOwner):
             check_fit(masks, self._weights, f"masks_from {str(self.masks_from)!r}")
         else:
             masks = self.first_masks(trainer, pl_module)
-        self.masks = self._on_device(masks)
+        self.masks = masks.beside(self._weights)
         with torch.no_grad():
             for index, (name, weight) in enumerate(self._selected.items()):
                 generator = generator_for(self.seed, -1, index)

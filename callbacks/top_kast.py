@@ -212,9 +212,8 @@ class TopKAST(PeriodicUpdates):
         if "reservoir" not in state:
             self._explore({name: torch.zeros_like(weight) for name, weight in self._weights.items()})
             return
-        devices = {name: weight.device for name, weight in self._weights.items()}
-        self.reservoir = {name: values.to(devices[name]) for name, values in state["reservoir"].items()}
-        self.backward_masks = Masks.from_state_dict(state["backward"]).to(devices)
+        self.reservoir = {name: values.to(self._weights[name].device) for name, values in state["reservoir"].items()}
+        self.backward_masks = Masks.from_state_dict(state["backward"]).beside(self._weights)
 
 
 def _largest(weight: Tensor, count: int) -> Tensor:

@@ -96,9 +96,14 @@ class Masks(Mapping[str, Tensor]):
                 raise ValueError(f"{name!r} {tuple(mask.shape)} does not replace a mask of {self}")
         return Masks({**self._masks, **changed})
 
-    def to(self, devices: Mapping[str, torch.device]) -> Masks:
-        """The same masks, each on ``devices[name]``."""
-        return Masks({name: mask.to(devices[name]) for name, mask in self.items()})
+    def beside(self, weights: Mapping[str, Tensor]) -> Masks:
+        """The same masks, each on the device and in the memory format of ``weights[name]``."""
+        return Masks(
+            {
+                name: mask.to(weights[name].device, memory_format=memory_format(here(weights[name])))
+                for name, mask in self.items()
+            }
+        )
 
     @torch.no_grad()
     def apply_to_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -150,6 +155,13 @@ class Masks(Mapping[str, Tensor]):
         return cls(masks)
 
 
+def memory_format(tensor: Tensor) -> torch.memory_format:
+    """The format in which a tensor of the same shape lies as this one does, as far as there is one."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    last = formats.get(tensor.dim(), torch.contiguous_format)
+    return last if not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last) else torch.contiguous_format
+
+
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _PIECE = 2**18
@@ -164,9 +176,10 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
     """
     tensor, mask = here(tensor), part_for(mask, tensor)
     bits = tensor.view(_BITS[tensor.element_size()])
-    if bits.numel() > _PIECE and bits.is_contiguous() and bits.device.type == "cpu":
+    if bits.numel() > _PIECE and bits.device.type == "cpu":
         # the mask is widened to the type of the bits on the way: piece by piece that stays in the cache
-        for piece, kept in zip(torch.split(bits.view(-1), _PIECE), torch.split(mask.reshape(-1), _PIECE), strict=True):
+        rows = max(1, _PIECE * len(bits) // bits.numel())
+        for piece, kept in zip(bits.split(rows), mask.split(rows), strict=True):
             piece.mul_(kept)
     else:
         bits.mul_(mask)

@@ -259,6 +259,8 @@ def test_the_memory_format_of_a_module_changes_no_mask(method: Method) -> None:
         module.to(memory_format=layout)
         assert module.network[0][1].weight.is_contiguous(memory_format=layout)
         fit(module, [owner], precision="64-true", max_steps=13)  # in which rounding decides nothing
+        for name, mask in owner.masks.items():
+            assert mask.stride() == module.get_parameter(name).stride(), "a mask lies as its weight does"
         found.append((owner.masks, module.state_dict()))
     (masks, weights), (others, theirs) = found
     assert masks.digest() == others.digest()
