@@ -179,7 +179,7 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
     if bits.numel() > _PIECE and bits.device.type == "cpu":
         # the mask is widened to the type of the bits on the way: piece by piece that stays in the cache
         rows = max(1, _PIECE * len(bits) // bits.numel())
-        for piece, kept in zip(bits.split(rows), mask.split(rows), strict=True):
+        for piece, kept in zip(torch.split(bits, rows), torch.split(mask, rows), strict=True):
             piece.mul_(kept)
     else:
         bits.mul_(mask)
