@@ -22,7 +22,7 @@ import lightning_modules
 import lightning_modules.networks
 
 from .dashboard import Dashboard
-from .progress import without_terminal_quiet
+from .progress import shown
 from .run_record import RunRecord
 from .table import cost_table, sparsity_table
 from .tracking import finish_wandb, name_runs, set_wandb_mode
@@ -42,7 +42,7 @@ class SparseCLI(LightningCLI):
         if self.subcommand == "fit":
             config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
             self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(config)]
-        return without_terminal_quiet(super().instantiate_trainer(**kwargs))
+        return shown(super().instantiate_trainer(**kwargs))
 
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""
