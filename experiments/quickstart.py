@@ -110,7 +110,7 @@ def train(
         "grad_norm_at_100": f"{norms[100]:.4f}",
         "test_acc": f"{score['test/acc']:.4f}",
     }
-    Console().print(sparsity_table(sparse.masks))
+    Console().print(sparsity_table(sparse.masks), crop=False)
     return row, norms, Path(log.log_dir)
 
 
