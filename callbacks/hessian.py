@@ -18,6 +18,7 @@ from .observer import MaskObserver, log_metrics
 from .owner import mask_owner
 from .probe import Probe, ProbeLoss
 from .sparsity import Exact, Spectrum, SpectrumMethod
+from .sparsity.curvature import Progress
 
 
 class HessianSpectrum(MaskObserver):
@@ -31,6 +32,8 @@ class HessianSpectrum(MaskObserver):
 
     Attributes:
         spectrum: the last one measured in this fit, if there is one.
+        progress: called with how many second derivatives of how many are done while one is measured; nothing is
+            unless it is set.
 
     Args:
         probe_batch: a batch in the form the module's ``training_step`` takes, or a number of samples to take
@@ -88,6 +91,7 @@ class HessianSpectrum(MaskObserver):
         self.active_only = active_only
         self.method = method
         self.spectrum: Spectrum | None = None
+        self.progress: Progress | None = None
         self.folder = None if folder is None else Path(folder)
         self._probe = Probe(probe_batch, probe_loss)
         self._updates = 0
@@ -162,6 +166,7 @@ class HessianSpectrum(MaskObserver):
                 loss,
                 parameters,
                 {name: mask for name, mask in masks.items() if name in parameters} if self.active_only else None,
+                progress=self.progress,
             ),
             autocast=False,
         )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
@@ -22,7 +21,7 @@ import lightning_modules
 import lightning_modules.networks
 
 from .dashboard import Dashboard
-from .progress import without_terminal_quiet
+from .progress import shown
 from .run_record import RunRecord
 from .table import cost_table, sparsity_table
 from .tracking import finish_wandb, name_runs, set_wandb_mode
@@ -40,16 +39,16 @@ class SparseCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer with the file's callbacks and, after them, what every fit gets."""
         if self.subcommand == "fit":
-            config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
-            self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(config)]
-        return without_terminal_quiet(super().instantiate_trainer(**kwargs))
+            # config_dump: written by LightningCLI for the module, which comes before the Trainer
+            self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(self.config_dump)]
+        return shown(super().instantiate_trainer(**kwargs))
 
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""
         if self.trainer.is_global_zero:
             masks = callbacks.owner.masks_of(self.trainer)
             if masks:
-                Console().print(sparsity_table(masks))
+                Console().print(sparsity_table(masks), crop=False)
             for callback in callbacks.observer.callbacks_of(self.trainer):
                 if isinstance(callback, callbacks.TrainingFlops) and callback.flops:
                     Console().print(cost_table(self.model, masks, callback))

@@ -26,7 +26,7 @@ from .cli import callbacks
 from .command import run_command
 from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
-from .progress import without_terminal_quiet
+from .progress import shown
 from .run_record import RunRecord
 from .tracking import finish_wandb, name_runs, set_wandb_mode
 from .whole_text import write_whole_text
@@ -88,7 +88,7 @@ class LotteryCLI(LightningCLI):
         arguments = self._arguments_of(folder, ticket.retraining if ticket else type(self.lottery.pruning).__name__)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
         own = [*(arguments["callbacks"] or []), RunRecord(), Dashboard(config)]
-        return without_terminal_quiet(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
+        return shown(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
 
     def _announce(self, stage: str) -> None:
         """Say which stage begins, and how long all take at the pace so far."""
@@ -141,7 +141,7 @@ class LotteryCLI(LightningCLI):
     def _test(self, end: Path) -> Score:
         self.model.load_state_dict(callbacks.read_checkpoint(end)["state_dict"])
         arguments = {**self._trainer_arguments(self.config), "logger": False, "callbacks": None}
-        trainer = without_terminal_quiet(pl.Trainer(**arguments))
+        trainer = shown(pl.Trainer(**arguments))
         [score] = trainer.test(self.model, self.datamodule, verbose=False)
         return score
 

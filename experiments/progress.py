@@ -7,10 +7,22 @@ from datetime import timedelta
 from typing import TypeVar
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.callbacks import ProgressBar, RichProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
+
+from callbacks import HessianSpectrum
+from callbacks.observer import callbacks_of
 
 T = TypeVar("T")
 
@@ -44,8 +56,34 @@ def tracked(bars: Progress, pieces: Sequence[T], description: str) -> Iterator[T
         bars.advance(task)
 
 
-def without_terminal_quiet(trainer: pl.Trainer) -> pl.Trainer:
-    """The same Trainer; its progress bar says nothing where there is no terminal to draw it in."""
-    if isinstance(trainer.progress_bar_callback, ProgressBar) and not Console().is_terminal:
-        trainer.progress_bar_callback.disable()
+class HessianBar:
+    """A bar for the Hessian that is measured, below those of a fit; the ``progress`` of a HessianSpectrum."""
+
+    def __init__(self, fit: RichProgressBar) -> None:
+        self._fit = fit
+        self._bars: Progress | None = None
+        self._task = TaskID(0)
+
+    def __call__(self, done: int, of: int) -> None:
+        """Say that so many second derivatives of so many are done."""
+        if self._fit.progress is None:
+            return
+        if self._bars is not self._fit.progress:  # each fit has bars of its own
+            self._bars = self._fit.progress
+            self._task = self._bars.add_task("Hessian", total=of)
+        if done == 1:
+            self._bars.reset(self._task, total=of)
+        self._bars.update(self._task, completed=done, visible=done < of)
+        self._fit.refresh()
+
+
+def shown(trainer: pl.Trainer) -> pl.Trainer:
+    """The same Trainer: its bars are joined by those of Hessians; where there is no terminal it says nothing."""
+    bar = trainer.progress_bar_callback
+    if isinstance(bar, ProgressBar) and not Console().is_terminal:
+        bar.disable()
+    elif isinstance(bar, RichProgressBar):
+        for callback in callbacks_of(trainer):
+            if isinstance(callback, HessianSpectrum):
+                callback.progress = HessianBar(bar)
     return trainer

@@ -6,6 +6,8 @@ weights. The sparsity-aware initialization repairs that, and RigL moves the conn
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,10 @@ from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5
 
+from .command import run_command
 from .dashboard import Dashboard
 from .figures import plot_gradient_flow
+from .progress import shown
 from .provenance import append_row
 from .report.metrics_file import read_metrics
 from .report.write import write_report
@@ -51,8 +55,10 @@ ARMS = [
 ]
 
 
-def train(arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any) -> tuple[dict[str, object], Path]:
-    """One run; returns its row of results.csv and its folder.
+def train(
+    arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any
+) -> tuple[dict[str, object], dict[int, float], Path]:
+    """One run; returns its row of results.csv, its gradient norms and its folder.
 
     Args:
         arm: what to train.
@@ -78,14 +84,16 @@ def train(arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any) -
         settings={"quiet": True},
     )
     monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        max_epochs=-1,
-        logger=[log, wandb],
-        callbacks=[*monitors, sparse, RichProgressBar(), RunRecord(), Dashboard()],
-        enable_checkpointing=False,
-        enable_model_summary=False,
+    trainer = shown(
+        pl.Trainer(
+            accelerator="cpu",
+            max_steps=steps,
+            max_epochs=-1,
+            logger=[log, wandb],
+            callbacks=[*monitors, sparse, RichProgressBar(), RunRecord(), Dashboard()],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
     )
     mnist = MNISTDataModule(seed=SEED, **data)
     trainer.fit(module, mnist)
@@ -102,8 +110,8 @@ def train(arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any) -
         "grad_norm_at_100": f"{norms[100]:.4f}",
         "test_acc": f"{score['test/acc']:.4f}",
     }
-    Console().print(sparsity_table(sparse.masks))
-    return row, Path(log.log_dir)
+    Console().print(sparsity_table(sparse.masks), crop=False)
+    return row, norms, Path(log.log_dir)
 
 
 def gradient_norms(run: Path) -> dict[int, float]:
@@ -112,26 +120,28 @@ def gradient_norms(run: Path) -> dict[int, float]:
     return dict(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(prog="python -m experiments.quickstart", description=__doc__).parse_args(args)
     console = Console()
     console.print(f"W&B is {set_wandb_mode()}; everything is written to {FOLDER}/")
     results = FOLDER / "results.csv"
     results.unlink(missing_ok=True)
-    runs = {}
+    norms, runs = {}, []
     table = Table(title=f"LeNet-5 on MNIST at {SPARSITY:.0%} sparsity, {STEPS} steps")
-    shown = ["arm", "method", "init", "grad_norm_at_100", "test_acc"]
-    for column in shown:
+    columns = ["arm", "method", "init", "grad_norm_at_100", "test_acc"]
+    for column in columns:
         table.add_column(column)
     for arm in ARMS:
         console.rule(f"{arm.name}: {arm.method.__name__}, {arm.initialization}")
-        row, runs[arm.name] = train(arm)
+        row, norms[arm.name], run = train(arm)
+        runs.append(run)
         append_row(results, row, COLUMNS)
-        table.add_row(*(str(row[column]) for column in shown))
-    plot_gradient_flow({name: gradient_norms(run) for name, run in runs.items()}, FOLDER / "gradient_flow.png")
-    report = write_report(list(runs.values()), FOLDER / "report.html", "LeNet-5 on MNIST, 95 % sparse")
+        table.add_row(*(str(row[column]) for column in columns))
+    plot_gradient_flow(norms, FOLDER / "gradient_flow.png")
+    report = write_report(runs, FOLDER / "report.html", "LeNet-5 on MNIST, 95 % sparse")
     console.print(table)
     console.print(f"results: {results}\npicture: {FOLDER / 'gradient_flow.png'}\nreport: {report}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -22,8 +22,10 @@ from datamodules import LSP_SKELETON, SyntheticPoseDataModule
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.networks import RePose
 
+from .command import run_command
 from .pose.costs import kinematics
 from .pose.pictures import draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
+from .progress import shown
 
 FOLDER = Path("runs/quickstart_pose")
 SEED, STEPS, SIZE, RATE = 0, 700, 128, 2e-3
@@ -48,14 +50,16 @@ def train(steps: int = STEPS, size: int = SIZE, folder: Path = FOLDER, **data: A
         scheduler=lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1),
     )
     figures = SyntheticPoseDataModule(**{"input_size": size, "batch_size": 16, "val_size": 0, "seed": SEED, **data})
-    trainer = pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        precision="bf16-mixed" if _fast_bf16() else "32-true",
-        logger=CSVLogger(folder, name="run"),
-        callbacks=[RichProgressBar()],
-        enable_checkpointing=False,
-        enable_model_summary=False,
+    trainer = shown(
+        pl.Trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            precision="bf16-mixed" if _fast_bf16() else "32-true",
+            logger=CSVLogger(folder, name="run"),
+            callbacks=[RichProgressBar()],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
     )
     trainer.fit(module, figures)
     [score] = trainer.test(module, figures, verbose=False)
@@ -105,4 +109,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

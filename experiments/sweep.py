@@ -125,7 +125,7 @@ def table(sweep: Sweep, runs: Sequence[SweepRun], failed: Sequence[SweepRun]) ->
     for column in ("run", "score", "time"):
         found.add_column(column, justify="left" if column == "run" else "right", overflow="fold")
     for run in runs:
-        found.add_row(run.name, *(["failed", ""] if run in failed else _result(run, sweep.metric)))
+        found.add_row(run.name.replace(",", ", "), *(["failed", ""] if run in failed else _result(run, sweep.metric)))
     return found
 
 

@@ -108,7 +108,8 @@ class Sweep:
         for name, short in zip(self.varied, shorts, strict=True):
             key = short if shorts.count(short) == 1 else name
             values = self.parameters[name].get("values", [])
-            parts.append(f"{_safe(key, [key])}={_safe(combination[name], values)}")
+            value = _safe(combination[name], values)
+            parts.append(value if name == "config" else f"{_safe(key, [key])}={value}")
         found = ",".join(parts) or self.path.stem
         return found if len(found) <= LONGEST else f"{found[:LONGEST]}-{_digest(found)}"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .classification import accuracy_page, draw_accuracy
+from .command import run_command
 from .conformance_page import conformance_page
 from .methods_table import method_table
 from .paper.figures import draw_figures
@@ -76,7 +78,8 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
     return text
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(prog="python -m experiments.tables", description=__doc__).parse_args(args)
     README.write_text(readme())
     CALLBACKS_README.write_text(callbacks_readme())
     if CONFORMANCE.exists():
@@ -95,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

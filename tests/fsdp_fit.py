@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, DistributedSampler
+from zeros import Zeros
 
 from callbacks import GradientFlowMonitor, MaskOwner
 from callbacks.sparsity.sharding import whole
@@ -35,20 +36,6 @@ class Sharded(PlainModule):
             for layer in (self.network[0], self.network[4]):
                 fully_shard(layer, mesh=mesh)
             fully_shard(self.network, mesh=mesh)
-
-
-class Zeros(pl.Callback):
-    """Weights outside the masks are 0, and their optimizer state too."""
-
-    def __init__(self, owner: MaskOwner) -> None:
-        self.owner = owner
-
-    def on_train_batch_end(self, trainer, pl_module, *_: object) -> None:
-        for name, mask in self.owner.masks.items():
-            weight = pl_module.get_parameter(name)
-            tensors = [weight, *trainer.optimizers[0].state[weight].values()]
-            for tensor in tensors:
-                assert (whole(tensor.detach())[~mask] == 0).all(), name
 
 
 def build(name: str) -> MaskOwner:
@@ -72,7 +59,7 @@ def fit(
 
 def fit_method(name: str) -> dict[str, object]:
     owner = build(name)
-    fitted, weights = fit([GradientFlowMonitor(every_n_steps=1), owner, Zeros(owner)], max_steps=STEPS)
+    fitted, weights = fit([GradientFlowMonitor(every_n_steps=1), owner, Zeros(owner, state=True)], max_steps=STEPS)
     flow = {key: float(value) for key, value in fitted.callback_metrics.items() if key.startswith("grad_flow")}
     return {"digest": owner.masks.digest(), "masks": dict(owner.masks), "weights": weights, "flow": flow}
 
@@ -82,7 +69,7 @@ def fit_and_resume(out: Path, name: str, in_parts: bool) -> dict[str, object]:
     found = []
     for ckpt in (None, out / f"{name}.ckpt"):
         owner = build(name)
-        callbacks = [owner, Zeros(owner), *([Save(out / f"{name}.ckpt")] if ckpt is None else [])]
+        callbacks = [owner, Zeros(owner, state=True), *([Save(out / f"{name}.ckpt")] if ckpt is None else [])]
         _, weights = fit(callbacks, ckpt, in_parts, max_epochs=4, max_steps=-1)
         found.append({"digest": owner.masks.digest(), "weights": weights})
     return {"whole": found[0], "resumed": found[1]}

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 from methods import Method
 from torch import Tensor
+from zeros import assert_zeros
 
 from callbacks import MaskObserver, MaskOwner, SparseTraining
 
@@ -54,14 +55,7 @@ class Witness(MaskObserver):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.steps += 1
-        state = trainer.optimizers[0].state
-        for name, mask in self.owner.masks.items():
-            weight = pl_module.get_parameter(name)
-            assert (weight[~mask] == 0).all(), "I1: a masked weight is not 0"
-            trained = self.owner.backward_masks[name] if self.method.reservoir else mask
-            for tensor in state[weight].values():
-                if torch.is_tensor(tensor) and tensor.shape == weight.shape:
-                    assert (tensor[~trained] == 0).all(), "masked entries gather no optimizer state"
+        assert_zeros(self.owner, pl_module, trainer.optimizers)
 
     def check_end(self, trainer: pl.Trainer) -> None:
         """What must hold when a fit is over."""

@@ -11,10 +11,16 @@ from torch import Tensor
 from .randomness import generator_for
 
 Loss = Callable[[], Tensor]
+Progress = Callable[[int, int], None]  # how many are done, of how many
 
 
 def hessian(
-    loss: Loss, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None, *, max_gib: float = 2.0
+    loss: Loss,
+    parameters: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor] | None = None,
+    *,
+    max_gib: float = 2.0,
+    progress: Progress | None = None,
 ) -> Tensor:
     """The exact Hessian at the active entries, float64 (n, n) on the CPU, by double backpropagation.
 
@@ -28,6 +34,7 @@ def hessian(
         parameters: float32 or float64 tensors that require grad, by name.
         masks: bool masks of those that are sparse. None: all entries of all parameters, inactive ones too.
         max_gib: the most memory the matrix may take, n * n * 8 bytes; eigenvalues take about as much again.
+        progress: called after every row with how many of how many are done.
 
     Raises:
         ValueError: the matrix would be larger than ``max_gib``; the loss or the Hessian is not finite; a mask
@@ -59,6 +66,8 @@ def hessian(
         stop = start + len(entries)
         for row, entry in enumerate(entries.tolist(), start):
             matrix[row, start:] = gradient.row(layer, entry)
+            if progress:
+                progress(row + 1, size)
         if not matrix[start:stop].isfinite().all():
             raise ValueError(f"the second derivatives by {name!r} are not finite: {_DIVERGED}")
         block = matrix[start:stop, start:stop]

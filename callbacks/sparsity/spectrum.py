@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .curvature import ActiveGradient, Loss, active_entries, hessian
+from .curvature import ActiveGradient, Loss, Progress, active_entries, hessian
 from .randomness import generator_for
 
 
@@ -93,9 +93,21 @@ class SpectrumMethod(ABC):
 
     @abstractmethod
     def __call__(
-        self, loss: Loss, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None
+        self,
+        loss: Loss,
+        parameters: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor] | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> Spectrum:
-        """The spectrum of the Hessian at the active entries; arguments as in :func:`hessian`."""
+        """The spectrum of the Hessian at the active entries.
+
+        Args:
+            loss: as in :func:`hessian`.
+            parameters: as there.
+            masks: as there.
+            progress: called with how many second derivatives of how many are done, in the end with all.
+        """
 
 
 @dataclass(frozen=True)
@@ -117,9 +129,15 @@ class Exact(SpectrumMethod):
     max_gib: float = 2.0
 
     def __call__(
-        self, loss: Loss, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None
+        self,
+        loss: Loss,
+        parameters: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor] | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> Spectrum:
-        return Spectrum.of(torch.linalg.eigvalsh(hessian(loss, parameters, masks, max_gib=self.max_gib)))
+        matrix = hessian(loss, parameters, masks, max_gib=self.max_gib, progress=progress)
+        return Spectrum.of(torch.linalg.eigvalsh(matrix))
 
 
 @dataclass(frozen=True)
@@ -159,20 +177,33 @@ class Lanczos(SpectrumMethod):
                 raise ValueError(f"{name} is {getattr(self, name)}; it is 1 or more")
 
     def __call__(
-        self, loss: Loss, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None
+        self,
+        loss: Loss,
+        parameters: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor] | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> Spectrum:
         gradient = ActiveGradient(loss, parameters, active_entries(parameters, masks))
+        steps = min(self.steps, gradient.size)
         eigenvalues, shares = [], []
         for probe in range(self.probes):
             start = torch.randn(gradient.size, generator=generator_for(self.seed, probe), dtype=torch.float64)
-            found, vectors = torch.linalg.eigh(_tridiagonal(gradient.product, start, min(self.steps, gradient.size)))
+
+            def report(done: int, before: int = probe * steps) -> None:
+                if progress:
+                    progress(before + done, self.probes * steps)
+
+            found, vectors = torch.linalg.eigh(_tridiagonal(gradient.product, start, steps, report))
             eigenvalues.append(found)
             shares.append(vectors[0] ** 2 / self.probes)
         ordered, order = torch.cat(eigenvalues).sort()
         return Spectrum(ordered, torch.cat(shares)[order], resolution=1 / (4 * self.steps))
 
 
-def _tridiagonal(product: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
+def _tridiagonal(
+    product: Callable[[Tensor], Tensor], start: Tensor, steps: int, report: Callable[[int], None]
+) -> Tensor:
     """The Hessian in the orthonormal basis of the Krylov space that ``start`` spans."""
     basis = start.new_zeros(steps, len(start))
     matrix = start.new_zeros(steps, steps)
@@ -184,7 +215,9 @@ def _tridiagonal(product: Callable[[Tensor], Tensor], start: Tensor, steps: int)
             vector -= (basis[: j + 1] @ vector) @ basis[: j + 1]
         beta = vector.norm()
         if j + 1 == steps or beta <= 1e-12 * matrix.abs().max():
+            report(steps)
             return matrix[: j + 1, : j + 1]  # at a beta of 0 the space is complete
         matrix[j, j + 1] = matrix[j + 1, j] = beta
         basis[j + 1] = vector / beta
+        report(j + 1)
     raise AssertionError("unreachable: the last step returns")

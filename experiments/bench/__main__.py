@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
+from ..command import run_command
 from . import kill, loaders, overhead, poses, reports, scale, updates
 
 BENCHES = {
@@ -17,11 +19,12 @@ BENCHES = {
 }
 ALONE = ("scale", "kill")
 
-if __name__ == "__main__":
+
+def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *ALONE], help="default: all but scale and kill")
     parser.add_argument("--kills", type=int, default=30, help="how often kill kills")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(args)
     for name in chosen.names or BENCHES:
         if name == "kill":
             kill.main(chosen.kills)
@@ -29,3 +32,7 @@ if __name__ == "__main__":
             scale.main()
         else:
             BENCHES[name]()
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -178,7 +178,3 @@ def main() -> None:
     torch.manual_seed(0)
     cifar(console)
     imagenet(console)
-
-
-if __name__ == "__main__":
-    main()

@@ -325,8 +325,6 @@ def on_gpu() -> None:
 def on_two_processes() -> None:
     """The same for the first two arms, with DDP: gradients are reduced, masks updated alike."""
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    subprocess.run([*ranks, "-m", __spec__.name], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
-
-
-if __name__ == "__main__":
-    main()
+    subprocess.run(
+        [*ranks, "-m", "experiments.bench", "callbacks"], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
+    )

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from ..provenance import read_rows
 from . import published
-from .page import Row, arm_name
+from .claims import Row
+from .names import arm_name
 
 
 def draw_figures(results: Path) -> None:

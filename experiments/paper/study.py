@@ -7,17 +7,22 @@ import multiprocessing
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from ..progress import progress
 from ..provenance import read_rows, write_rows
 from .arms import PRUNED, Arm
+from .hessian_progress import HessianProgress
 from .train import Settings, train
+
+T = TypeVar("T")
 
 
 def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path, processes: int) -> None:
@@ -39,17 +44,19 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
     rest = [job for job in jobs if job[0] is not PRUNED]
     finished = {job for job in (*first, *rest) if settings.product(job[0].name, job[1]).exists()}
     _keep(results, [_finished(settings.product(arm.name, seed), settings.steps_of(arm)) for arm, seed in finished])
+    spawn = multiprocessing.get_context("spawn")
+    hessians = HessianProgress(spawn, [_name(arm, seed) for arm, seed in rest if arm.spectra])
     with progress() as bars:
         task = bars.add_task("runs", total=len(first + rest), completed=len(finished), before=len(finished))
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
+        with ProcessPoolExecutor(processes, spawn, initializer=_begin, initargs=(hessians,)) as pool:
             for stage in (first, rest):
                 waiting = {
-                    pool.submit(train, arm, seed, settings): f"{arm.name}, seed {seed}"
+                    pool.submit(_train, arm, seed, settings): _name(arm, seed)
                     for arm, seed in stage
                     if (arm, seed) not in finished
                 }
                 try:
-                    for done in as_completed(waiting):
+                    for done in _ended(waiting, partial(hessians.show, bars)):
                         row = done.result()
                         _keep(results, [row])
                         bars.advance(task)
@@ -57,6 +64,19 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)  # an error is told now, not after all runs
                     raise
+
+
+def _ended(runs: Iterable[Future[T]], every_second: Callable[[], None]) -> Iterator[Future[T]]:
+    """The runs, each when it has ended."""
+    left = set(runs)
+    while left:
+        done, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
+        every_second()
+        yield from done
+
+
+def _name(arm: Arm, seed: int) -> str:
+    return f"{arm.name}, seed {seed}"
 
 
 def _finished(product: Path, steps: int) -> dict[str, object]:
@@ -79,11 +99,21 @@ def _keep(results: Path, rows: Iterable[dict[str, object]]) -> None:
     write_rows(results, [kept[key] for key in sorted(kept)])
 
 
-def _begin() -> None:
+_hessians: HessianProgress  # in a worker, that of its study
+
+
+def _begin(hessians: HessianProgress) -> None:
     """In a worker: Lightning's notes on every fit say nothing new a hundred times; who outlives the study ends."""
+    global _hessians
+    _hessians = hessians
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
+    """In a worker."""
+    return train(arm, seed, settings, partial(_hessians.say, _name(arm, seed)) if arm.spectra else None)
 
 
 def _end_with(parent: BaseProcess | None) -> None:

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from callbacks import GradientFlowMonitor, HessianSpectrum
 from callbacks.files import write_whole
 from callbacks.sparsity import Masks
+from callbacks.sparsity.curvature import Progress
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 
@@ -55,10 +56,11 @@ class Start(pl.Callback):
         self.weights = _weights(pl_module)
 
 
-def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
+def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = None) -> dict[str, object]:
     """Train and test; write the product and return the row of the results.
 
-    Its minutes are the process's own on its one core, whatever else the machine does meanwhile.
+    ``progress`` is that of its HessianSpectrum, if it has one. Its minutes are the process's own on its one core,
+    whatever else the machine does meanwhile.
 
     The product is a file of plain tensors: ``start``, ``end`` (weights of the network), ``probabilities``
     (test samples, classes), ``row``, and, where masks are, the state that ``masks_from`` reads.
@@ -82,7 +84,9 @@ def train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
     start = Start()
     monitors: list[pl.Callback] = [GradientFlowMonitor(every_n_steps=100, probe_batch=1000)]
     if arm.spectra:
-        monitors += [HessianSpectrum(around_updates=arm.spectra, folder=product.parent / "hessian")]
+        hessians = HessianSpectrum(around_updates=arm.spectra, folder=product.parent / "hessian")
+        hessians.progress = progress
+        monitors.append(hessians)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=settings.steps_of(arm),

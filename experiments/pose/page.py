@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datamodules import LSP_SKELETON
 
+from ..markdown import table
 from ..provenance import read_rows
 from ..result_rows import Row, by_config, draw_against_cost, mean, origin, together
 from . import published
@@ -35,7 +36,7 @@ def pose_page(rows_of: Path) -> str:
             "share of the wrong joints that are right for the other side of the body, *either side* the score that "
             "takes them for right. G multiply-adds are those of an image: dense, and with the active weights alone.",
             "",
-            *_table(runs),
+            _table(runs),
             "",
             f"![score against cost]({rows_of.stem}_cost.png)",
             "",
@@ -76,10 +77,10 @@ def pose_table(files: Sequence[Path]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def _table(runs: Mapping[str, Sequence[Row]]) -> list[str]:
+def _table(runs: Mapping[str, Sequence[Row]]) -> str:
     header = ["configuration", "steps", "score (mean)", "by seed", "95 %", "no flip", "mirror", "either side"]
     header += ["sparsity", "G multiply-adds", "active", "minutes"]
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    body = []
     for config, rows in runs.items():
         first = rows[0]
         cells = [
@@ -96,8 +97,8 @@ def _table(runs: Mapping[str, Sequence[Row]]) -> list[str]:
             first["active_gmac"],
             f"{statistics.median(float(row['minutes']) for row in rows):.0f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        body.append(cells)
+    return table(header, body)
 
 
 def _against_controls(runs: Mapping[str, Sequence[Row]]) -> list[str]:

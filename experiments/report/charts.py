@@ -16,7 +16,9 @@ from .runs import Run
 
 # distinguishable on white and on near-black, also for most who see colours otherwise
 COLOURS = ("#3b82c4", "#e0803a", "#2f9e6e", "#c9569c", "#a08a1f", "#7a6fd0", "#d2504f", "#3aa5b5", "#8f7358", "#7f8c8d")
-DASHES = ("solid", "dash", "dot", "dashdot")
+DASHES = ("solid", "dash", "dot", "dashdot")  # with these and the two below four times as many can be told apart
+SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+PATTERNS = ("", "/", ".", "x")
 HEATMAP_COLUMNS = 60
 LAYER_FLOW = "grad_flow/active/"  # and the parameter
 BANDS = 8  # with more groups they only hide each other
@@ -42,6 +44,11 @@ def style(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "dash": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
+def marker(index: int, **more: Any) -> dict[str, Any]:
+    """Colour and symbol of its points, likewise."""
+    return {"color": style(index)["color"], "symbol": SYMBOLS[index // len(COLOURS) % len(SYMBOLS)], **more}
+
+
 def curves(groups: Sequence[Group], key: str, axis: str, *, log: bool = False, percent: bool = False) -> Any:
     """A number over optimizer steps: the mean of each group, in a band of its runs; None if nobody has it."""
     figure = go.Figure()
@@ -65,7 +72,8 @@ def curves(groups: Sequence[Group], key: str, axis: str, *, log: bool = False, p
                 legendgroup=str(index),
             )
         mode = "lines" if len(steps) > 1 else "markers"
-        figure.add_scatter(x=steps, y=mean * times, mode=mode, name=name, line=look, legendgroup=str(index))
+        points = {"marker": marker(index)} if mode == "markers" else {"line": look}
+        figure.add_scatter(x=steps, y=mean * times, mode=mode, name=name, legendgroup=str(index), **points)
     if not figure.data:
         return None
     figure.update_xaxes(title="optimizer step")
@@ -98,7 +106,7 @@ def accuracy_against_flops(groups: Sequence[Group], score: str) -> Any:
             y=[100 * value],
             error_y={"array": [spread], "visible": spread > 0},
             mode="markers",
-            marker={"size": 11, "color": style(index)["color"]},
+            marker=marker(index, size=11),
             name=escaped(group.label),
         )
     figure.update_xaxes(title="FLOPs of training", type="log")
@@ -150,7 +158,10 @@ def sparsity_of_layers(groups: Sequence[Group]) -> Any:
                 x=[escaped(short(name)) for name in layers],
                 y=np.array(shares, np.float32) * 100,
                 name=escaped(group.label),
-                marker={"color": style(index)["color"]},
+                marker={
+                    "color": style(index)["color"],
+                    "pattern": {"shape": PATTERNS[index // len(COLOURS) % len(PATTERNS)]},
+                },
             )
     if not figure.data:
         return None
@@ -172,7 +183,7 @@ def distances(rows: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Any:
             x=[float(row["start"]) for row in mine],
             y=[float(row["end"]) for row in mine],
             mode="markers",
-            marker={"size": 9, "color": style(index)["color"]},
+            marker=marker(index, size=9),
             name=escaped(label),
         )
     most = max(max(float(row["start"]), float(row["end"])) for row in rows)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import os
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def _rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[dict[str, 
     rows = []
     for index, group in enumerate(groups):
         methods = sorted({run.method for run in group.runs if run.method})
-        cells: list[dict[str, Any]] = [{"text": group.label}]
+        cells: list[dict[str, Any]] = [{"pieces": re.split(r"(?<=,)(?=\S)", group.label)}]
         if any(run.method for other in groups for run in other.runs):
             cells.append({"text": ", ".join(methods) or NOTHING})
         for column in columns:
@@ -126,7 +127,7 @@ def _rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[dict[str, 
             {status for run in group.runs if (status := run.record.get("status", "")) not in ("", "finished")}
         )
         cells.append({"text": ", ".join([group.seeds, *open_ends]), "bad": bool(open_ends)})
-        rows.append({"cells": cells, "colour": charts.style(index)["color"]})
+        rows.append({"cells": cells, "colour": charts.style(index)["color"], "symbol": charts.marker(index)["symbol"]})
     return rows
 
 

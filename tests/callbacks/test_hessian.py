@@ -48,7 +48,7 @@ class Counting(SpectrumMethod):
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, loss, parameters, masks=None) -> Spectrum:
+    def __call__(self, loss, parameters, masks=None, *, progress=None) -> Spectrum:
         self.calls += 1
         return Spectrum.of(torch.tensor([-1.0, 2.0]))
 

@@ -12,8 +12,9 @@ from logs import Memory
 from methods import METHODS, MOVING, WINDOW, Method
 from torch import Tensor
 from witness import Witness
+from zeros import Zeros
 
-from callbacks import MaskObserver, MaskOwner, RigL, SparseTraining
+from callbacks import MaskObserver, RigL, SparseTraining
 from callbacks.compatibility import ENTRYWISE
 from callbacks.sparsity import ERK, Constant, Cosine, Distribution, Schedule, Uniform, UpdateWindow
 
@@ -36,17 +37,6 @@ def test_invariants_with_every_optimizer(method: Method, optimizer: str) -> None
 @pytest.mark.parametrize("options", list(OPTIONS)[1:])
 def test_invariants_with_every_option(method: Method, options: str) -> None:
     check(method, "sgd-momentum", OPTIONS[options])
-
-
-class Zeros(pl.Callback):
-    """Checks I1 after every step."""
-
-    def __init__(self, owner: MaskOwner) -> None:
-        self.owner = owner
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        for name, mask in self.owner.masks.items():
-            assert (pl_module.get_parameter(name)[~mask] == 0).all()
 
 
 @pytest.mark.parametrize("cls", ENTRYWISE)

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from fits import TinyModule, TwoOptimizers, fit, loader, trainer
 from logs import Memory
-from test_invariants import Zeros
+from zeros import Zeros
 
 from callbacks import GradualPruning, MaskObserver, RigL, SparseTraining, read_masks
 from callbacks.sparsity import (

@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 import torch
 from fits import Scripted, TinyModule, TwoOptimizers, data, fit, loader, trainer
 from pytorch_lightning.plugins import MixedPrecision
-from test_invariants import Zeros
 from test_resume import Stop
 from torch import Tensor, nn
+from zeros import Zeros
 
 from callbacks import MaskObserver, RigL, TopKAST, read_masks
 from callbacks.sparsity import Uniform, UnitScaled, UpdateWindow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import write_mnist
+from rich.progress import Progress
 
 from callbacks.sparsity import Spectrum
 from experiments.paper import published
 from experiments.paper.arms import ARMS, PRUNED, Arm
 from experiments.paper.figures import draw_figures
+from experiments.paper.hessian_progress import HessianProgress
 from experiments.paper.measure import spectra, write_tables
 from experiments.paper.page import hessian_section, lenet5_page
 from experiments.paper.study import run_study
@@ -125,6 +128,26 @@ def test_spectra_before_and_after_an_update_become_rows(settings: Settings, tmp_
     }
     section = hessian_section([{key: str(value) for key, value in row.items()} for row in rows])
     assert "| RigL, sparsity-aware (+) | 100 | -1.0000 -> -1.0000 | 3.0000 -> 3.0000 | 1 -> 1 | 4 |" in section
+
+
+def test_hessians_of_other_processes_have_bars() -> None:
+    spawn = multiprocessing.get_context("spawn")
+    hessians, bars = HessianProgress(spawn, ["a", "b"]), Progress(disable=True)
+    worker = spawn.Process(target=hessians.say, args=("b", 30, 40))
+    worker.start()
+    worker.join()
+    hessians.show(bars)
+    [task] = bars.tasks
+    assert (task.description, task.completed, task.total, task.visible) == ("Hessian of b", 30, 40, True)
+    hessians.say("b", 40, 40)
+    hessians.show(bars)
+    assert not task.visible
+    began, task.start_time = task.start_time, 0.0
+    hessians.say("b", 2, 50)
+    hessians.show(bars)
+    assert (task.completed, task.total, task.visible) == (2, 50, True)
+    assert task.start_time is not None
+    assert task.start_time >= began, "the time that is left is of this one"
 
 
 def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) -> None:

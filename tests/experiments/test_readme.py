@@ -82,5 +82,5 @@ def test_results_are_written_before_a_study_has_rows(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tables, "POSES", [])
     monkeypatch.setattr(tables, "CONFORMANCE", tmp_path / "conformance.csv")
     monkeypatch.setattr(tables, "CLASSIFIERS", [])
-    tables.main()
+    tables.main([])
     assert {path.name for path in tmp_path.iterdir()} == {"README", "CALLBACKS_README"}

@@ -32,7 +32,7 @@ def test_quickstart_writes_its_table_and_picture(
     monkeypatch.chdir(tmp_path)
     whole = quickstart.train
     monkeypatch.setattr(quickstart, "train", lambda arm: whole(arm, steps=120, verify=False, val_size=0))
-    quickstart.main()
+    quickstart.main([])
     with (tmp_path / "runs/quickstart/results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["arm", "init", "method", "sparsity", "seed", "steps", "grad_norm_at_100", "test_acc"]

@@ -92,8 +92,8 @@ def test_names_say_where_short_ones_would_not_do() -> None:
     sweep = Sweep(Path("a.yaml"), "grid", None, {"k": constant, "config": values, "p.every": two, "q.every": two}, None)
     names = [sweep.name(combination) for combination in sweep.combinations()]
     assert len(set(names)) == 12
-    assert names[-1] == "config=y,p.every=2,q.every=2"
-    assert re.fullmatch(r"config=x-[0-9a-f]{8},p\.every=1,q\.every=1", names[0])
+    assert names[-1] == "y,p.every=2,q.every=2"
+    assert re.fullmatch(r"x-[0-9a-f]{8},p\.every=1,q\.every=1", names[0])
     many = {f"a{n:02d}{'x' * 30}": two for n in range(20)}
     assert len(Sweep(Path("a.yaml"), "grid", None, many, None).name(dict.fromkeys(many, 1))) <= 210
 

@@ -124,3 +124,15 @@ def test_lanczos_of_more_steps_than_entries_is_exact_and_repeats() -> None:
     torch.testing.assert_close(one.eigenvalues, eigenvalues)
     assert torch.equal(one.shares, two.shares)
     assert not torch.equal(one.shares, other.shares)
+
+
+def test_progress_counts_products_to_the_end() -> None:
+    def told(method: Exact | Lanczos, eigenvalues: torch.Tensor) -> list[tuple[int, int]]:
+        calls: list[tuple[int, int]] = []
+        method(*quadratic(eigenvalues), progress=lambda done, of: calls.append((done, of)))
+        return calls
+
+    assert told(Exact(), torch.linspace(1, 2, 6)) == [(row, 6) for row in range(1, 7)]
+    assert told(Lanczos(steps=4, probes=2), torch.linspace(1, 2, 9)) == [(product, 8) for product in range(1, 9)]
+    # of one eigenvalue alone the space is complete at once
+    assert told(Lanczos(steps=4, probes=2), torch.full((9,), 2.0)) == [(4, 8), (8, 8)]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from run_folders import write_run
 
 from experiments.bench.reports import write_runs
 from experiments.report.write import write_report
@@ -27,6 +28,8 @@ class Opened(NamedTuple):
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_runs(folder, runs=8, steps=300)
+    long = "lenet5_static,initialization=UnitScaled,sparsity=0.98"
+    write_run(folder / "long", "step,train/loss\n1,2.0\n2,1.0\n", name=long)
     return write_report([folder], folder / "report.html", "made up")
 
 
@@ -68,6 +71,16 @@ def test_it_is_no_wider_than_the_screen(opened: Opened) -> None:
     )
     for box, chart in boxes:
         assert 0 < chart <= box
+
+
+def test_long_names_stay_where_they_belong(opened: Opened) -> None:
+    inside = """([inner, outer]) => [...document.querySelectorAll(outer)].every(place =>
+      [...place.querySelectorAll(inner)].every(text =>
+        text.getBoundingClientRect().right <= place.getBoundingClientRect().right))"""
+    assert opened.page.locator("td .run").filter(has_text="UnitScaled").count() == 1
+    assert opened.page.evaluate(inside, [".run > span", "td:first-child"])
+    assert opened.page.locator(".legendtext").filter(has_text="UnitScaled").count() == 1
+    assert opened.page.evaluate(inside, [".legendtext", ".chart"])
 
 
 def test_text_is_readable_on_its_ground(opened: Opened) -> None:
