@@ -31,7 +31,7 @@ def difference(module: nn.Module, image: Tensor, lanes: int, threads: int = 1, d
     """From torch, relative to the largest output; the whole module runs in the kernels."""
     torch.set_num_threads(threads)
     module.eval()
-    model = SparseModel(module, (None,) * lanes)
+    model = SparseModel(module, (None,) * lanes, calibrate=False)
     if dense is not None:
         model.dense.update({name: dense for name, _ in module.named_parameters()})
     with torch.no_grad():
