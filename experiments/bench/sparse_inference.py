@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from lightning_modules.sparse_inference.report import Report
+
 from ..command import one_line
 from ..trained import run_name, trained
 from .footprint import footprint
@@ -66,12 +68,12 @@ class Timing:
 
 @dataclass
 class Measured:
-    """What was found for a case: timings by name, why others are missing, and layer by layer what ours does."""
+    """What was found for a case: timings by name, why others are missing, and what ours does layer by layer."""
 
     case: Case
     timings: dict[str, Timing] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    layers: list[dict[str, Any]] = field(default_factory=list)
+    report: Report | None = None
     minutes: float = 0.0
 
     @property
@@ -101,7 +103,7 @@ def measure(case: Case, network: nn.Module, image: Tensor, peers: Sequence[str],
     for name, values in seconds.items():
         low, middle, high = (1e3 * value for value in statistics.quantiles(values, n=4))
         found.timings[name] = Timing(middle, low, high, errors[name])
-    found.layers = getattr(subject.ours, "report", list)()
+    found.report = subject.ours.report()
     found.minutes = (time.perf_counter() - begun) / 60
     return found
 
@@ -139,16 +141,6 @@ def table(found: Measured) -> Table:
     return drawn
 
 
-def layer_table(found: Measured) -> Table:
-    """What ours does layer by layer."""
-    drawn = Table(title="SparseModel, layer by layer")
-    for column in found.layers[0]:
-        drawn.add_column(column.replace("_", " "))
-    for layer in found.layers:
-        drawn.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in layer.values()))
-    return drawn
-
-
 def chosen_cases(chosen: argparse.Namespace) -> Iterator[tuple[Case, nn.Module, Tensor]]:
     """The one that the arguments name, or all of the table."""
     if chosen.checkpoint:
@@ -182,8 +174,8 @@ def main(args: Sequence[str] = ()) -> None:
         measured.append(measure(case, network, image, peers, chosen.rounds))
         if not chosen.json:
             console.print(table(measured[-1]))
-            if alone and measured[-1].layers:
-                console.print(layer_table(measured[-1]))
+            if alone:
+                print(measured[-1].report)
     facts = [] if alone else footprint("ResNet50", 0.9, (3, 224, 224), SEED)
     if chosen.json:
         print(json.dumps({"cases": list(map(asdict, measured)), "facts": list(map(asdict, facts))}, indent=2))
