@@ -11,9 +11,9 @@ from .inner_loops import affine, blend, move, pool_vector
 from .memory import peek, peek_int, poke
 from .operations import MAXIMUM
 
-compiled: Callable[[Callable[..., Any]], Any] = numba.njit(
-    nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
+_COMPILED_CODE_CALLS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # and nobody else
+
+compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", **_COMPILED_CODE_CALLS)
 
 
 @compiled

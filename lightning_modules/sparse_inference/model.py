@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .calibration import density
 from .inner_loops import Lanes
 from .plan import Draft, Plan
 from .report import LayerReport, Report
@@ -113,7 +112,7 @@ class SparseModel(nn.Module):
             LayerReport(
                 layer.name,
                 shapes.get(layer.name, tuple(layer.weight.shape)),
-                1 - density(layer),
+                1 - layer.density,
                 1e3 * seconds[layer.name].dense,
                 1e3 * seconds[layer.name].sparse,
                 "dense" if plan.dense[layer.name] else "sparse",
