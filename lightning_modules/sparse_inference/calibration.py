@@ -22,14 +22,10 @@ class Seconds:
     dense: float
 
 
-def density(layer: Convolution) -> float:
-    return float(layer.weight.count_nonzero()) / layer.weight.numel()
-
-
 def is_unsure(layer: Convolution) -> bool:
     """Whether a layer has to be measured."""
     low, high = UNSURE
-    return low < density(layer) < high
+    return low < layer.density < high
 
 
 def compare(

@@ -70,7 +70,7 @@ def _form(layer: Convolution, same_size: bool, dense: bool) -> int:
     same = same_size and layer.stride == (1, 1)
     if same and layer.weight.shape[2:] == (1, 1) and layer.padding == (0, 0):
         return o.PLACE_DENSE if dense else o.PLACE_SPARSE
-    if same and float(layer.weight.count_nonzero()) / layer.weight[0].numel() / layer.groups < DIRECT_UP_TO:
+    if same and len(layer.weight) / layer.groups * layer.density < DIRECT_UP_TO:
         return o.DIRECT_SPARSE
     return o.PANEL_DENSE if dense else o.PANEL_SPARSE
 
@@ -102,7 +102,7 @@ def _is_dot(layer: Convolution, places: Places) -> bool:
 
 def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, threads: int) -> None:
     weight = layer.weight.numpy()[:, :, 0, 0]
-    row, column = np.nonzero(weight)
+    row, column = np.divmod(np.flatnonzero(weight != 0), weight.shape[1])
     pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(weight)))])
     values = weight if dense else weight[row, column]
     program.need_scratch(4 * weight.shape[1])

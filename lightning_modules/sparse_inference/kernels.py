@@ -141,11 +141,11 @@ def convolve(op, blocks, task, memory, scratch, lanes):  # type: ignore
 
 
 @maps.compiled
-def dot(op, task, memory, scratch, lanes):  # type: ignore
+def dot(op, start, stop, memory, scratch, lanes):  # type: ignore
     """Some outputs of a linear layer for one image."""
     for k in range(op.source_width):
         poke(scratch + 4 * k, peek(memory + op.source + k * op.source_plane))
-    for row in range(op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks):
+    for row in range(start, stop):
         out, bias = memory + op.target + row * op.target_plane, peek(op.bias + 4 * row)
         if op.form == o.PLACE_DENSE:
             values = op.values + 4 * row * op.source_width
@@ -158,24 +158,25 @@ def dot(op, task, memory, scratch, lanes):  # type: ignore
 
 @_inlined
 def _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes):  # type: ignore
+    start, stop = op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks
     if op.kind == o.CONVOLUTION:
         convolve(op, blocks, task, memory, scratch, lanes)
     elif op.kind == o.DOT:
-        dot(op, task, memory, scratch, lanes)
+        dot(op, start, stop, memory, scratch, lanes)
     elif op.kind == o.AFFINE:
-        maps.scale_and_add(op, task, memory, lanes)
+        maps.scale_and_add(op, start, stop, memory, lanes)
     elif op.kind == o.MAXIMUM or op.kind == o.AVERAGE:
-        maps.pool(op, task, memory, scratch, lanes)
+        maps.pool(op, start, stop, memory, scratch, lanes)
     elif op.kind == o.MEAN:
-        maps.mean(op, task, memory)
+        maps.mean(op, start, stop, memory)
     elif op.kind == o.FLATTEN:
-        maps.flatten(op, task, memory)
+        maps.flatten(op, start, stop, memory)
     elif op.kind == o.RESIZE:
-        maps.resize(op, task, memory, scratch, lanes)
+        maps.resize(op, start, stop, memory, scratch, lanes)
     elif op.kind == o.LOAD:
-        maps.load(op, task, tensors[op.slot], first, valid, memory, lanes)
+        maps.load(op, start, stop, tensors[op.slot], first, valid, memory, lanes)
     else:
-        maps.store(op, task, tensors[op.slot], first, valid, memory, lanes)
+        maps.store(op, start, stop, tensors[op.slot], first, valid, memory, lanes)
 
 
 def _compiled(salt: int) -> Any:
@@ -204,7 +205,7 @@ def _compiled(salt: int) -> Any:
     try:
         return numba.njit(nogil=True, error_model="numpy", cache=True)(run)
     except RuntimeError:  # nowhere to write: neither beside this file nor in the user's folder
-        return maps.compiled(run)
+        return numba.njit(nogil=True, error_model="numpy")(run)
 
 
 _SOURCES = ("vectors", "inner_loops", "memory", "operations", "map_kernels", "kernels")

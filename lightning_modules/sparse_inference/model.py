@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .calibration import density
 from .inner_loops import Lanes
 from .plan import Draft, Plan
 from .report import LayerReport, Report
@@ -99,21 +98,21 @@ class SparseModel(nn.Module):
             RuntimeError: there was none.
 
         Example:
-            >>> print(compile_sparse(nn.Linear(4, 2).eval(), torch.rand(1, 4)).report())  # doctest: +ELLIPSIS
-            input 1 x 4, ...
-            layer   shape          sparsity  ms dense  ms sparse  chosen
-            weight  2 x 4 x 1 x 1      0.0%     0...      0...   dense
+            >>> report = compile_sparse(nn.Linear(4, 2).eval(), torch.rand(1, 4)).report()
+            >>> [(layer.layer, layer.shape, layer.chosen) for layer in report.layers]
+            [('weight', (2, 4), 'dense')]
         """
         shape, threads, plan = self._last()
         if isinstance(plan, str):
             return Report(shape, threads, (), (plan,))
         draft = self._draft(torch.zeros(shape), threads)
         seconds = draft.seconds(plan.dense.keys())
+        shapes = {name: tuple(parameter.shape) for name, parameter in self.module.named_parameters()}
         rows = [
             LayerReport(
                 layer.name,
-                tuple(layer.weight.shape),
-                1 - density(layer),
+                shapes.get(layer.name, tuple(layer.weight.shape)),
+                1 - layer.density,
                 1e3 * seconds[layer.name].dense,
                 1e3 * seconds[layer.name].sparse,
                 "dense" if plan.dense[layer.name] else "sparse",

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .calibration import DENSE_FROM, Seconds, compare, density, is_unsure
+from .calibration import DENSE_FROM, Seconds, compare, is_unsure
 from .compile_stage import compile_stage
 from .fold import fold
 from .inner_loops import Lanes
@@ -86,7 +86,7 @@ class Draft:
 
     def plan(self, dense: Mapping[str, bool]) -> Plan:
         """With the layers as they are chosen by name; the density decides on others."""
-        dense = {layer.name: density(layer) > DENSE_FROM for layer in self.convolutions} | dict(dense)
+        dense = {layer.name: layer.density > DENSE_FROM for layer in self.convolutions} | dict(dense)
         shapes = {Value(number): shape for number, shape in enumerate(self.traced.shapes)}
 
         def stage(run: Sequence[Layer], stored: Iterable[Value]) -> Stage:
