@@ -54,9 +54,9 @@ def inference_table(rows_of: Path) -> str:
     ]
     for (network, batch, sparsity), times in cases.items():
         ours, dense = times[OURS], min(times[peer] for peer in DENSE_F32 if peer in times)
-        cells = [f"{times[peer]:.3g}" if peer in times else "" for peer in peers]
+        cells = [_ms(times[peer]) if peer in times else "" for peer in peers]
         gains = f"{times[EAGER[0]] / ours:.2f} | {dense / ours:.2f}"
-        lines.append(f"| {network} | {batch} | {sparsity} | {ours:.3g} | {' | '.join(cells)} | {gains} |")
+        lines.append(f"| {network} | {batch} | {sparsity} | {_ms(ours)} | {' | '.join(cells)} | {gains} |")
     slower = [line for case, times in cases.items() if (line := _where_slower(case, times))]
     source = _last(rows)
     return "\n".join(
@@ -66,7 +66,9 @@ def inference_table(rows_of: Path) -> str:
             "Eager torch: in the faster of its two memory formats. Torch CSR: linear layers and 1x1 convolutions "
             f"alone, as torch has no sparse convolution. {origin(source)}",
             "",
-            "**Where others are faster:** " + ("; ".join(slower) if slower else "nowhere in this table") + ".",
+            "Where others are faster:" if slower else "Nothing in this table is faster than SparseModel.",
+            "",
+            *slower,
         ]
     )
 
@@ -114,11 +116,15 @@ def _cases(rows: Sequence[Row]) -> dict[tuple[str, str, str], Times]:
 
 def _where_slower(case: tuple[str, str, str], times: Times) -> str:
     network, batch, sparsity = case
-    faster = [f"{peer} ({times[peer]:.3g} ms)" for peer in PEERS if times.get(peer, times[OURS]) < times[OURS]]
+    faster = [f"{peer} {_ms(times[peer])}" for peer in PEERS if times.get(peer, times[OURS]) < times[OURS]]
     if not faster:
         return ""
     images = "" if batch == "1" else f", {batch} images"
-    return f"{network}{images} at sparsity {sparsity} ({times[OURS]:.3g} ms): {', '.join(faster)}"
+    return f"- {network}{images}, sparsity {sparsity}, {_ms(times[OURS])} ms: {', '.join(faster)}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _largest_error(rows_of: Path) -> float:
