@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -37,18 +38,22 @@ def trained(
     settings = yaml.safe_load(config.read_text())
     if data is not None:
         settings["data"].setdefault("init_args", {})["root"] = str(data)
-    cli = LightningCLI(
-        kind,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=None,
-        run=False,
-        args={
-            "model": settings["model"],
-            "data": settings["data"],
-            "trainer": {"logger": False, "enable_checkpointing": False, "devices": 1},
-        },
-    )
+    with warnings.catch_warnings():
+        # Lightning warns whenever args are given by a program that has a command line of its own
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+        cli = LightningCLI(
+            kind,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=False,
+            run=False,
+            args={
+                "model": settings["model"],
+                "data": settings["data"],
+                "trainer": {"logger": False, "enable_checkpointing": False, "devices": 1},
+            },
+        )
     try:
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         cli.model.load_state_dict(weights)

@@ -55,7 +55,8 @@ def ours(subject: Subject) -> Run:
 
 
 def eager(subject: Subject) -> Run:
-    return _of_module(subject.network, subject.image)
+    network: nn.Module = copy.deepcopy(subject.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return _of_module(network, subject.image.contiguous())
 
 
 def eager_channels_last(subject: Subject) -> Run:

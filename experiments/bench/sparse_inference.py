@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 import tempfile
 import time
@@ -166,6 +167,7 @@ def main(args: Sequence[str] = ()) -> None:
         raise ValueError("--checkpoint and --network are both given: choose one")
     if min(chosen.batch, chosen.rounds) < 1:
         raise ValueError(f"--batch is {chosen.batch} and --rounds {chosen.rounds}; both are 1 or more")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     console = Console()
     peers = [name for name in PEERS if name in (OURS, EAGER[0], *chosen.peers)]
     alone = bool(chosen.network or chosen.checkpoint)
