@@ -29,7 +29,7 @@ check: .venv/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# ratios against the same Trainer without callbacks: some twenty minutes on a quiet machine
+# ratios against the same Trainer without callbacks, and against other runtimes: some forty minutes on a quiet machine
 bench: .venv/.installed
 	$(BIN)/python -m experiments.bench
 

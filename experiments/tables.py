@@ -11,6 +11,7 @@ from pathlib import Path
 from .classification import accuracy_page, draw_accuracy
 from .command import run_command
 from .conformance_page import conformance_page
+from .inference_page import inference_page, inference_table
 from .methods_table import method_table
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
@@ -27,6 +28,8 @@ CLASSIFIERS = [CIFAR10]
 POSES = [ROOT / "experiments" / "results" / name for name in ("lsp.csv", "lsp_short.csv")]
 CONFORMANCE = ROOT / "experiments" / "results" / "conformance.csv"
 UPDATES = ROOT / "experiments" / "results" / "mask_updates.csv"
+INFERENCE = ROOT / "experiments" / "results" / "sparse_inference.csv"
+TRAINED = ROOT / "experiments" / "results" / "sparse_inference_trained.csv"
 README = ROOT / "README.md"
 CALLBACKS_README = ROOT / "callbacks" / "README.md"
 
@@ -60,6 +63,7 @@ def readme() -> str:
         "results": f"## Results\n\n{mnist_table()}",
         "costs": cost_table(),
         "poses": pose_table(POSES),
+        "inference": inference_table(INFERENCE),
     }
     return filled(README.read_text(), tables)
 
@@ -84,6 +88,8 @@ def main(args: Sequence[str] | None = None) -> None:
     CALLBACKS_README.write_text(callbacks_readme())
     if CONFORMANCE.exists():
         CONFORMANCE.with_suffix(".md").write_text(conformance_page(CONFORMANCE))
+    if INFERENCE.exists():
+        INFERENCE.with_suffix(".md").write_text(inference_page(INFERENCE, TRAINED))
     if (LENET5 / "runs.csv").exists():
         draw_figures(LENET5)
         LENET5.with_suffix(".md").write_text(lenet5_page(LENET5))

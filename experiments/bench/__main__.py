@@ -1,4 +1,7 @@
-"""python -m experiments.bench [NAME ...]: the benches named, or all but scale, which writes rows, and kill."""
+"""python -m experiments.bench [NAME ...]: the benches named, or all but those that write rows or need files, and kill.
+
+sparse-inference and sparse-trained take arguments of their own: --help after their name.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from ..command import run_command
-from . import kill, loaders, overhead, poses, reports, scale, updates
+from . import kill, loaders, overhead, poses, reports, scale, sparse_inference, sparse_trained, updates
 
 BENCHES = {
     "callbacks": overhead.main,
@@ -16,11 +19,16 @@ BENCHES = {
     "loaders": loaders.main,
     "poses": poses.main,
     "reports": reports.main,
+    "sparse-inference": sparse_inference.main,
 }
 ALONE = ("scale", "kill")
+WITH_ARGUMENTS = {"sparse-inference": sparse_inference.main, "sparse-trained": sparse_trained.main}
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def main(args: Sequence[str]) -> None:
+    if args and args[0] in WITH_ARGUMENTS:
+        WITH_ARGUMENTS[args[0]](args[1:])
+        return
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *ALONE], help="default: all but scale and kill")
     parser.add_argument("--kills", type=int, default=30, help="how often kill kills")

@@ -2,5 +2,15 @@
 
 from .model import SparseModel, compile_sparse
 from .packed_file import SparseState, load_sparse, read_sparse, save_sparse
+from .report import LayerReport, Report
 
-__all__ = ["SparseModel", "SparseState", "compile_sparse", "load_sparse", "read_sparse", "save_sparse"]
+__all__ = [
+    "LayerReport",
+    "Report",
+    "SparseModel",
+    "SparseState",
+    "compile_sparse",
+    "load_sparse",
+    "read_sparse",
+    "save_sparse",
+]

@@ -13,8 +13,9 @@ from numba import types
 from . import map_kernels as maps
 from . import operations as o
 from .inner_loops import DENSE_ROWS, dense_dot, dense_row, dense_rows, direct_row, move, sparse_dot, sparse_row
-from .memory import count, count_up, peek, peek_int, peek_long, poke, poke_long
+from .memory import count, count_up, fetch, peek, peek_int, peek_long, poke, poke_long
 
+ROWS_AHEAD = 4  # that are fetched, as the cache does not foresee the way from plane to plane
 _step_aside = types.ExternalFunction("sched_yield", types.int32())
 
 # LLVM optimizes what a function calls once more with it: the fewer levels, the sooner all is compiled
@@ -73,11 +74,14 @@ def _sparse_rows(op, block, start, stop, tile, base, memory, place, lanes):  # t
         k, end = peek_int(pointers + 4 * row), peek_int(pointers + 4 * row + 4)
         out = memory + op.target + row * op.target_plane + place
         bias = peek(op.bias + 4 * row)
-        other = memory + op.other + row * op.other_plane + place if block.last and op.other >= 0 else 0
+        other = memory + op.other + row * op.other_plane + place if block.first and op.other >= 0 else 0
         relu = op.relu if block.last else 0
         mask = op.mask + place if block.last else 0
         values = op.values + 4 * k
         number, first = end - k, block.first
+        fetch(out + ROWS_AHEAD * op.target_plane)
+        if other:
+            fetch(other + ROWS_AHEAD * op.other_plane)
         if op.form != o.DIRECT_SPARSE:
             sparse_row(lanes, tile, base, op.index + 2 * k, values, number, out, bias, first, other, relu, mask)
             continue
@@ -98,7 +102,7 @@ def _dense_rows(op, block, start, stop, tile, base, step, memory, place, lanes):
         row = start
         while row < stop:
             out = memory + op.target + row * op.target_plane + place + byte
-            other = memory + op.other + row * op.other_plane + place + byte if block.last and op.other >= 0 else 0
+            other = memory + op.other + row * op.other_plane + place + byte if block.first and op.other >= 0 else 0
             relu = op.relu if block.last else 0
             mask = op.mask + place + byte if block.last else 0
             values = op.values + 4 * (block.values + (row - block.row_start) * block.count)
@@ -137,11 +141,11 @@ def convolve(op, blocks, task, memory, scratch, lanes):  # type: ignore
 
 
 @maps.compiled
-def dot(op, task, memory, scratch, lanes):  # type: ignore
+def dot(op, start, stop, memory, scratch, lanes):  # type: ignore
     """Some outputs of a linear layer for one image."""
     for k in range(op.source_width):
         poke(scratch + 4 * k, peek(memory + op.source + k * op.source_plane))
-    for row in range(op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks):
+    for row in range(start, stop):
         out, bias = memory + op.target + row * op.target_plane, peek(op.bias + 4 * row)
         if op.form == o.PLACE_DENSE:
             values = op.values + 4 * row * op.source_width
@@ -154,48 +158,54 @@ def dot(op, task, memory, scratch, lanes):  # type: ignore
 
 @_inlined
 def _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes):  # type: ignore
+    start, stop = op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks
     if op.kind == o.CONVOLUTION:
         convolve(op, blocks, task, memory, scratch, lanes)
     elif op.kind == o.DOT:
-        dot(op, task, memory, scratch, lanes)
+        dot(op, start, stop, memory, scratch, lanes)
     elif op.kind == o.AFFINE:
-        maps.scale_and_add(op, task, memory, lanes)
+        maps.scale_and_add(op, start, stop, memory, lanes)
     elif op.kind == o.MAXIMUM or op.kind == o.AVERAGE:
-        maps.pool(op, task, memory, scratch, lanes)
+        maps.pool(op, start, stop, memory, scratch, lanes)
     elif op.kind == o.MEAN:
-        maps.mean(op, task, memory)
+        maps.mean(op, start, stop, memory)
     elif op.kind == o.FLATTEN:
-        maps.flatten(op, task, memory)
+        maps.flatten(op, start, stop, memory)
     elif op.kind == o.RESIZE:
-        maps.resize(op, task, memory, scratch, lanes)
+        maps.resize(op, start, stop, memory, scratch, lanes)
     elif op.kind == o.LOAD:
-        maps.load(op, task, tensors[op.slot], first, valid, memory, lanes)
+        maps.load(op, start, stop, tensors[op.slot], first, valid, memory, lanes)
     else:
-        maps.store(op, task, tensors[op.slot], first, valid, memory, lanes)
+        maps.store(op, start, stop, tensors[op.slot], first, valid, memory, lanes)
 
 
 def _compiled(salt: int) -> Any:
     def run(operations, blocks, counters, tensors, first, valid, memory, scratch, lanes):  # type: ignore
         if salt < 0:  # a reason to be in the closure, and with it in the key of numba's cache
             return
-        for i in range(len(operations)):
-            op = operations[i]
-            claimed = counters + 128 * i
+        i = 0
+        while i < len(operations):
+            last = i
+            while operations[last].chained:
+                last += 1
+            tasks, claimed = operations[i].tasks, counters + 128 * i
             task = count_up(claimed)
-            while task < op.tasks:
-                _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes)
+            while task < tasks:
+                for j in range(i, last + 1):
+                    _perform(operations[j], blocks, task, tensors, first, valid, memory, scratch, lanes)
                 count_up(claimed + 64)
                 task = count_up(claimed)
             waited = 0
-            while count(claimed + 64) < op.tasks:
+            while count(claimed + 64) < tasks:
                 waited += 1
                 if waited % 64 == 0:
                     _step_aside()
+            i = last + 1
 
     try:
         return numba.njit(nogil=True, error_model="numpy", cache=True)(run)
     except RuntimeError:  # nowhere to write: neither beside this file nor in the user's folder
-        return maps.compiled(run)
+        return numba.njit(nogil=True, error_model="numpy")(run)
 
 
 _SOURCES = ("vectors", "inner_loops", "memory", "operations", "map_kernels", "kernels")

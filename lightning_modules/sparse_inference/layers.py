@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +52,11 @@ class Convolution(Unary):
     @property
     def inputs(self) -> list[Value]:
         return [self.source] if self.residual is None else [self.source, self.residual]
+
+    @cached_property
+    def density(self) -> float:
+        """Share of weights that are not 0."""
+        return int(np.count_nonzero(self.weight.numpy() != 0)) / self.weight.numel()
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Kernels for maps as they are: in and out, norms and sums, pooling, upsampling."""
+"""Kernels for maps as they are: in and out, norms and sums, pooling, upsampling; of channels start to stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from .inner_loops import affine, blend, move, pool_vector
 from .memory import peek, peek_int, poke
 from .operations import MAXIMUM
 
-compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy")
+_COMPILED_CODE_CALLS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # and nobody else
+
+compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", **_COMPILED_CODE_CALLS)
 
 
 @compiled
@@ -25,15 +27,8 @@ def _copy(out, source, number, lanes):  # type: ignore
 
 
 @compiled
-def _share(op, task):  # type: ignore
-    """The channels of a task."""
-    return op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks
-
-
-@compiled
-def load(op, task, tensor, first, valid, memory, lanes):  # type: ignore
+def load(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
     """Images of a contiguous tensor (images, channels, height, width) to a map."""
-    start, stop = _share(op, task)
     for c in range(start, stop):
         for g in range(min(op.images, valid)):
             out = memory + op.target + c * op.target_plane + 4 * g * op.target_rows * op.target_row
@@ -43,9 +38,8 @@ def load(op, task, tensor, first, valid, memory, lanes):  # type: ignore
 
 
 @compiled
-def store(op, task, tensor, first, valid, memory, lanes):  # type: ignore
+def store(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
     """The inverse of :func:`load`."""
-    start, stop = _share(op, task)
     for c in range(start, stop):
         for g in range(min(op.images, valid)):
             source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
@@ -55,9 +49,8 @@ def store(op, task, tensor, first, valid, memory, lanes):  # type: ignore
 
 
 @compiled
-def scale_and_add(op, task, memory, lanes):  # type: ignore
+def scale_and_add(op, start, stop, memory, lanes):  # type: ignore
     """A map times a factor a channel, plus a number a channel, plus another map, with ReLU."""
-    start, stop = _share(op, task)
     for c in range(start, stop):
         scale = peek(op.scale + 4 * c) if op.scale else numba.float32(1)
         shift = peek(op.bias + 4 * c) if op.bias else numba.float32(0)
@@ -70,9 +63,8 @@ def scale_and_add(op, task, memory, lanes):  # type: ignore
 
 
 @compiled
-def pool(op, task, memory, scratch, lanes):  # type: ignore
+def pool(op, start, stop, memory, scratch, lanes):  # type: ignore
     """Maxima or averages over windows; what lies outside the map is no maximum, and 0 in an average."""
-    start, stop = _share(op, task)
     scale = numba.float32(0 if op.kind == MAXIMUM else 1 / (op.kernel_height * op.kernel_width))
     for c in range(start, stop):
         for g in range(op.images):
@@ -89,9 +81,8 @@ def pool(op, task, memory, scratch, lanes):  # type: ignore
 
 
 @compiled
-def mean(op, task, memory):  # type: ignore
+def mean(op, start, stop, memory):  # type: ignore
     """Mean over the pixels of each image and channel."""
-    start, stop = _share(op, task)
     for c in range(start, stop):
         for g in range(op.images):
             source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
@@ -104,9 +95,8 @@ def mean(op, task, memory):  # type: ignore
 
 
 @compiled
-def flatten(op, task, memory):  # type: ignore
+def flatten(op, start, stop, memory):  # type: ignore
     """Each pixel of each channel as a channel of one pixel."""
-    start, stop = _share(op, task)
     for c in range(start, stop):
         for y in range(op.source_height):
             for x in range(op.source_width):
@@ -119,9 +109,8 @@ def flatten(op, task, memory):  # type: ignore
 
 
 @compiled
-def resize(op, task, memory, scratch, lanes):  # type: ignore
+def resize(op, start, stop, memory, scratch, lanes):  # type: ignore
     """Bilinear: ``index`` has the two rows, then the two columns, between which each lies, ``values`` where."""
-    start, stop = _share(op, task)
     columns, shares = op.index + 8 * op.target_height, op.values + 4 * op.target_height
     for c in range(start, stop):
         for g in range(op.images):

@@ -9,6 +9,8 @@ from numba import types
 
 from .vectors import intrinsic
 
+_PREFETCH = "llvm.prefetch.p0"
+
 
 def _at(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, ir.PointerType())
@@ -57,6 +59,22 @@ def poke(typing, address, value):  # type: ignore
 def poke_long(typing, address, value):  # type: ignore
     """Store an int64 at an address."""
     return _writer(types.int64)
+
+
+@intrinsic
+def fetch(typing, address):  # type: ignore
+    """Have the 512 bytes from an address on brought to the cache, to be written."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(), word, word, word])
+        prefetch = builder.module.globals.get(_PREFETCH) or ir.Function(builder.module, kind, _PREFETCH)
+        for offset in range(0, 512, 64):
+            place = builder.add(arguments[0], ir.IntType(64)(offset))
+            builder.call(prefetch, [_at(builder, place), word(1), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
 
 
 @intrinsic

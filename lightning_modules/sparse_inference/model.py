@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .inner_loops import Lanes
-from .plan import Plan, make_plan
+from .plan import Draft, Plan
+from .report import LayerReport, Report
+from .trace import UntraceableError
 from .vectors import machine_width
 
 PLANS = 8
+
+_Key = tuple[torch.Size, int]  # shape of the input, and threads
 
 
 class SparseModel(nn.Module):
@@ -21,18 +26,28 @@ class SparseModel(nn.Module):
 
     Runs on the CPU in float32 and without gradients, on as many threads as ``torch.get_num_threads()`` says. Several
     threads may call it at once. Each shape of input has a plan of its own, made on its first call; the last 8 are kept.
+
+    Args:
+        module: as in :func:`compile_sparse`.
+        lanes: as many Nones as floats in a vector.
+        calibrate: as in :func:`compile_sparse`.
+        dense: by the name of its weight, whether a layer takes it as dense, for layers where that is not to be chosen.
     """
 
-    def __init__(self, module: nn.Module, lanes: Lanes) -> None:
+    def __init__(
+        self, module: nn.Module, lanes: Lanes, *, calibrate: bool = True, dense: Mapping[str, bool] | None = None
+    ) -> None:
         super().__init__()
         self.module = module
         self.lanes = lanes
-        self.dense: dict[str, bool] = {}
+        self.calibrate = calibrate
+        self.dense = dict(dense or {})
+        self.chosen: dict[_Key, Mapping[str, bool]] = {}  # outlasts the plans, so that outputs stay the same
         self.training = False
         self._start_anew()
 
     def _start_anew(self) -> None:
-        self._plans: OrderedDict[tuple[torch.Size, int], Plan | str] = OrderedDict()
+        self._plans: OrderedDict[_Key, Plan | str] = OrderedDict()
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,33 +83,91 @@ class SparseModel(nn.Module):
         return self.module(image) if isinstance(plan, str) else plan(image, threads)
 
     def reasons(self) -> list[str]:
-        """Why parts of the network run in torch, for the input that came last; empty if all of it runs in kernels."""
-        with self._lock:
-            plan = next(reversed(self._plans.values()))
+        """Why parts of the network run in torch, for the input that came last; empty if all of it runs in kernels.
+
+        Raises:
+            RuntimeError: there was none.
+        """
+        _, _, plan = self._last()
         return [plan] if isinstance(plan, str) else plan.reasons
+
+    def report(self) -> Report:
+        """What each layer takes either way and which was chosen, measured now for the shape that came last.
+
+        Raises:
+            RuntimeError: there was none.
+
+        Example:
+            >>> report = compile_sparse(nn.Linear(4, 2).eval(), torch.rand(1, 4)).report()
+            >>> [(layer.layer, layer.shape, layer.chosen) for layer in report.layers]
+            [('weight', (2, 4), 'dense')]
+        """
+        shape, threads, plan = self._last()
+        if isinstance(plan, str):
+            return Report(shape, threads, (), (plan,))
+        draft = self._draft(torch.zeros(shape), threads)
+        seconds = draft.seconds(plan.dense.keys())
+        shapes = {name: tuple(parameter.shape) for name, parameter in self.module.named_parameters()}
+        rows = [
+            LayerReport(
+                layer.name,
+                shapes.get(layer.name, tuple(layer.weight.shape)),
+                1 - layer.density,
+                1e3 * seconds[layer.name].dense,
+                1e3 * seconds[layer.name].sparse,
+                "dense" if plan.dense[layer.name] else "sparse",
+            )
+            for layer in draft.convolutions
+        ]
+        return Report(shape, threads, tuple(rows), tuple(plan.reasons))
+
+    def _last(self) -> tuple[torch.Size, int, Plan | str]:
+        with self._lock:
+            if not self._plans:
+                raise RuntimeError("nothing is known of this SparseModel before it is called: give it an image first")
+            (shape, threads), plan = next(reversed(self._plans.items()))
+        return shape, threads, plan
+
+    def _draft(self, image: Tensor, threads: int) -> Draft:
+        return Draft(self.module, image, threads=threads, lanes=self.lanes)
 
     def _plan(self, image: Tensor, threads: int) -> Plan | str:
         key = (image.shape, threads)
         with self._lock:
             if key not in self._plans:
-                self._plans[key] = make_plan(self.module, image, threads=threads, lanes=self.lanes, dense=self.dense)
+                self._plans[key] = self._made(image, threads)
                 if len(self._plans) > PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(key)
             return self._plans[key]
 
+    def _made(self, image: Tensor, threads: int) -> Plan | str:
+        try:
+            draft = self._draft(image, threads)
+        except UntraceableError as error:
+            return str(error)
+        key = (image.shape, threads)
+        known = {**self.chosen.get(key, {}), **self.dense}
+        plan = draft.calibrated(known) if self.calibrate else draft.plan(known)
+        self.chosen[key] = plan.dense
+        return plan
 
-def compile_sparse(module: nn.Module, example_input: Tensor, *, lanes: int | None = None) -> SparseModel:
+
+def compile_sparse(
+    module: nn.Module, example_input: Tensor, *, lanes: int | None = None, calibrate: bool = True
+) -> SparseModel:
     """A network of the same outputs that is fast where weights are 0.
 
     Norms are folded into weights; ReLU and sums become part of the kernels, which skip zeros. A layer runs with sparse
-    or dense weights, whichever is faster. What there is no kernel for runs in torch. Weights are taken as they are now:
-    compile again when they change.
+    or dense weights, whichever is faster. What there is no kernel for runs in torch; :meth:`SparseModel.report` names
+    it. Weights are taken as they are now: compile again when they change.
 
     Args:
         module: in eval mode, in float32 on the CPU. It takes one tensor, images first, and treats each image by itself.
         example_input: a batch of the usual shape.
         lanes: floats in a vector: 16, 8 or 4; by default as many as this machine's have.
+        calibrate: whether layers between 25 % and 80 % dense are run both ways to see which is faster; if not, weights
+            count as dense from 45 % on.
 
     Raises:
         ValueError: the module is in train mode, or its parameters are not in float32 on the CPU; another number of
@@ -117,7 +190,7 @@ def compile_sparse(module: nn.Module, example_input: Tensor, *, lanes: int | Non
     width = machine_width() if lanes is None else lanes
     if width not in (4, 8, 16):
         raise ValueError(f"lanes is {width}; a vector has 4, 8 or 16 floats")
-    model = SparseModel(module, (None,) * width)
+    model = SparseModel(module, (None,) * width, calibrate=calibrate)
     model(example_input)
     return model
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from .calibration import DENSE_FROM, Seconds, compare, is_unsure
 from .compile_stage import compile_stage
 from .fold import fold
 from .inner_loops import Lanes
-from .layers import Fallback, Layer, channel_shape
+from .layers import Convolution, Fallback, Layer, channel_shape
 from .stage import Stage
-from .trace import Trace, UntraceableError, Value, found, replace, trace
+from .trace import Trace, Value, found, replace, trace
 from .translate import translate
 
 WORKING_SET = 2**20  # bytes of their largest map that images which go through at once may fill
@@ -26,12 +27,18 @@ class Plan:
     Args:
         steps: in order.
         result: what the network returns, with Values for tensors.
+        dense: by the name of each layer with weights, whether they are taken as dense.
         reasons: why parts of it run in torch.
     """
 
     steps: list[Stage | Fallback]
     result: Any
+    dense: Mapping[str, bool]
     reasons: list[str]
+
+    @property
+    def stages(self) -> list[Stage]:
+        return [step for step in self.steps if isinstance(step, Stage)]
 
     def __call__(self, image: Tensor, threads: int) -> Any:
         values: dict[Value, Tensor] = {Value(0): image}
@@ -51,33 +58,56 @@ def _call(step: Fallback, values: dict[Value, Tensor]) -> None:
     values.update(zip(step.call.outputs, outputs, strict=True))
 
 
-def make_plan(module: nn.Module, image: Tensor, *, threads: int, lanes: Lanes, dense: Mapping[str, bool]) -> Plan | str:
-    """A plan for inputs of an image's shape, or why there can be none.
+class Draft:
+    """A network for one shape of input, before it is settled which layers take their weights as dense.
 
     Args:
         module: in eval mode.
         image: one such input.
         threads: that the plan is for.
         lanes: of the vectors.
-        dense: by the name of a layer, whether its weights are taken as dense.
+
+    Raises:
+        UntraceableError: there can be no plan.
     """
-    try:
-        traced = trace(module, image)
-    except UntraceableError as error:
-        return str(error)
-    names = {parameter.data_ptr(): name for name, parameter in module.named_parameters()}
-    results: list[Value] = found(Value, traced.result)
-    layers = fold(translate(traced, names), results)
-    images = _images_at_once(layers, traced)
-    if -(-image.shape[0] // images) >= threads:
-        threads = 1  # each on images of its own
-    shapes = {Value(number): shape for number, shape in enumerate(traced.shapes)}
 
-    def stage(run: Sequence[Layer], stored: Iterable[Value]) -> Stage:
-        return compile_stage(run, shapes, stored, images=images, threads=threads, lanes=lanes, dense=dense)
+    def __init__(self, module: nn.Module, image: Tensor, *, threads: int, lanes: Lanes) -> None:
+        self.traced = trace(module, image)
+        names = {parameter.data_ptr(): name for name, parameter in module.named_parameters()}
+        self.results: list[Value] = found(Value, self.traced.result)
+        self.layers = fold(translate(self.traced, names), self.results)
+        self.images, self.lanes = _images_at_once(self.layers, self.traced), lanes
+        alone = -(-image.shape[0] // self.images) >= threads  # each thread on images of its own
+        self.threads = 1 if alone else threads
 
-    reasons = [layer.reason for layer in layers if isinstance(layer, Fallback)]
-    return Plan(_steps(layers, results, stage), traced.result, reasons)
+    @property
+    def convolutions(self) -> list[Convolution]:
+        return [layer for layer in self.layers if isinstance(layer, Convolution)]
+
+    def plan(self, dense: Mapping[str, bool]) -> Plan:
+        """With the layers as they are chosen by name; the density decides on others."""
+        dense = {layer.name: layer.density > DENSE_FROM for layer in self.convolutions} | dict(dense)
+        shapes = {Value(number): shape for number, shape in enumerate(self.traced.shapes)}
+
+        def stage(run: Sequence[Layer], stored: Iterable[Value]) -> Stage:
+            return compile_stage(
+                run, shapes, stored, images=self.images, threads=self.threads, lanes=self.lanes, dense=dense
+            )
+
+        reasons = [layer.reason for layer in self.layers if isinstance(layer, Fallback)]
+        return Plan(_steps(self.layers, self.results, stage), self.traced.result, dense, reasons)
+
+    def calibrated(self, dense: Mapping[str, bool]) -> Plan:
+        """With the faster of both, as measured now, where the density alone does not say and nothing is chosen."""
+        unsure = {layer.name for layer in self.convolutions if is_unsure(layer)} - dense.keys()
+        return self.plan({**dense, **{name: it.dense < it.sparse for name, it in self.seconds(unsure).items()}})
+
+    def seconds(self, names: Collection[str]) -> dict[str, Seconds]:
+        """That layers take with sparse and dense weights."""
+        if not names:
+            return {}
+        sparse, dense = (self.plan(dict.fromkeys(names, choice)).stages for choice in (False, True))
+        return compare(sparse, dense, names, self.threads)
 
 
 def _steps(

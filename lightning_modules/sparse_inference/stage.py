@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -43,6 +44,7 @@ class Stage:
         scratch: bytes of a thread's own.
         lanes: of the vectors.
         constants: what the program has addresses of.
+        weighted: names of layers with weights, and the numbers of their operations.
     """
 
     operations: NDArray[np.void]
@@ -54,6 +56,7 @@ class Stage:
     scratch: int
     lanes: Lanes
     constants: list[NDArray[Any]]
+    weighted: list[tuple[str, int]]
     idle: list[Workspace] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,17 +69,27 @@ class Stage:
         firsts = range(0, batch, self.images)
         if len(firsts) < threads:
             for first in firsts:
-                self._together(tensors, first, batch, threads)
+                self._together(tensors, first, batch, threads, self.operations)
         else:
             self._side_by_side(tensors, firsts, batch, threads)
         return outputs
 
-    def _together(self, tensors: NDArray[np.int64], first: int, batch: int, threads: int) -> None:
+    def seconds(self, number: int, threads: int) -> float:
+        """That one operation takes, which neither loads nor stores, on whatever it finds in memory."""
+        operation = self.operations[number : number + 1].copy()
+        operation["chained"] = 0
+        begun = time.perf_counter()
+        self._together(np.zeros(0, np.int64), 0, self.images, threads, operation)
+        return time.perf_counter() - begun
+
+    def _together(
+        self, tensors: NDArray[np.int64], first: int, batch: int, threads: int, operations: NDArray[np.void]
+    ) -> None:
         """All threads on the same images."""
-        workspace, counters = self._workspace(threads), self._counters()
+        workspace, counters = self._workspace(threads), _counters(operations)
 
         def work(number: int) -> None:
-            self._run(tensors, first, batch, workspace, counters, number)
+            self._run(tensors, first, batch, workspace, operations, counters, number)
 
         if threads > 1:
             workers.help(work, threads - 1)
@@ -90,7 +103,8 @@ class Stage:
         def work(_: int) -> None:
             workspace = self._workspace(1)
             while (number := next(numbers)) < len(firsts):
-                self._run(tensors, firsts[number], batch, workspace, self._counters(), 0)
+                counters = _counters(self.operations)
+                self._run(tensors, firsts[number], batch, workspace, self.operations, counters, 0)
                 left.release()
             self._put_back(workspace)
 
@@ -100,13 +114,19 @@ class Stage:
         for _ in firsts:
             left.acquire()
 
-    def _run(self, tensors: Any, first: int, batch: int, workspace: Workspace, counters: Any, number: int) -> None:
+    def _run(
+        self,
+        tensors: NDArray[np.int64],
+        first: int,
+        batch: int,
+        workspace: Workspace,
+        operations: NDArray[np.void],
+        counters: NDArray[np.uint8],
+        number: int,
+    ) -> None:
         memory, scratch = _address(workspace.memory), _address(workspace.scratches[number])
         valid = min(self.images, batch - first)
-        run(self.operations, self.blocks, _address(counters), tensors, first, valid, memory, scratch, self.lanes)
-
-    def _counters(self) -> NDArray[np.uint8]:
-        return np.zeros(128 * len(self.operations) + 64, np.uint8)
+        run(operations, self.blocks, _address(counters), tensors, first, valid, memory, scratch, self.lanes)
 
     def _workspace(self, threads: int) -> Workspace:
         with self.lock:
@@ -119,6 +139,10 @@ class Stage:
     def _put_back(self, workspace: Workspace) -> None:
         with self.lock:
             self.idle.append(workspace)
+
+
+def _counters(operations: NDArray[np.void]) -> NDArray[np.uint8]:
+    return np.zeros(128 * len(operations) + 64, np.uint8)
 
 
 _PAGE = 2**21

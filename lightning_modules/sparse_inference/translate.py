@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .arguments import Arguments, NoKernelError
 from .layers import (
     Affine,
     Channels,
@@ -24,13 +25,9 @@ from .layers import (
     channel_shape,
     is_map,
 )
-from .trace import Call, Trace, Value
+from .trace import Call, Trace, Value, found
 
 aten = torch.ops.aten
-
-
-class NoKernelError(Exception):
-    """There is no kernel for a call; says why."""
 
 
 def translate(traced: Trace, names: Mapping[int, str]) -> list[Layer]:
@@ -46,8 +43,14 @@ def translate(traced: Trace, names: Mapping[int, str]) -> list[Layer]:
         try:
             layers += _translated(call, traced, names, used)
         except NoKernelError as error:
-            layers.append(Fallback(call.outputs[0], call, f"{call.function}: {error}"))
+            layers.append(Fallback(call.outputs[0], call, f"{_named(call, names)}: {error}"))
     return layers
+
+
+def _named(call: Call, names: Mapping[int, str]) -> str:
+    """An operator, with the parameter that it takes, if any."""
+    given = (names.get(tensor.data_ptr()) for tensor in found(Tensor, (call.arguments, call.keywords)))
+    return next((f"{name}, {call.function}" for name in given if name), str(call.function))
 
 
 def _translated(call: Call, traced: Trace, names: Mapping[int, str], used: Counter[Value]) -> list[Layer]:
@@ -64,53 +67,10 @@ def _translated(call: Call, traced: Trace, names: Mapping[int, str], used: Count
     arguments.update(zip((a.name for a in call.function._schema.arguments), call.arguments, strict=False))
     arguments.update(call.keywords)
     shapes = {value: traced.shapes[value.number] for value in (*call.inputs, *call.outputs)}
-    return _TRANSLATIONS[packet](_Arguments(call, arguments, shapes, names))
+    return _TRANSLATIONS[packet](Arguments(call, arguments, shapes, names))
 
 
-class _Arguments:
-    """A call's arguments by their names."""
-
-    def __init__(self, call: Call, by_name: dict[str, Any], shapes: dict[Value, tuple[int, ...]], names: Any) -> None:
-        self.by_name, self.shapes, self.names = by_name, shapes, names
-        self.outputs = call.outputs
-        self.output = call.outputs[0]
-
-    def __getitem__(self, name: str) -> Any:
-        return self.by_name[name]
-
-    def pair(self, name: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
-        given = list(self[name]) or list(default or ())
-        return (given * 2)[0], (given * 2)[1]
-
-    def value(self, name: str) -> Value:
-        if not isinstance(self[name], Value):
-            raise NoKernelError(f"its {name} is constant")
-        return self[name]  # type: ignore[no-any-return]
-
-    def constant(self, name: str) -> Tensor:
-        if not isinstance(self[name], Tensor):
-            raise NoKernelError(f"its {name} is not constant")
-        return self[name].detach().float()  # type: ignore[no-any-return]
-
-    def optional(self, name: str, size: int, default: float) -> Tensor:
-        return torch.full((size,), default) if self[name] is None else self.constant(name)
-
-    def refuse(self, **unless: Any) -> None:
-        for name, value in unless.items():
-            if self[name] != value:
-                raise NoKernelError(f"{name} is {self[name]}")
-
-    def channels(self, constant: Any, shape: tuple[int, ...]) -> Tensor:
-        """A constant operand that is the same for all pixels and images, as a number a channel."""
-        tensor = torch.as_tensor(constant, dtype=torch.float32).detach()
-        ones = (1, shape[1], *[1] * (len(shape) - 2))
-        try:
-            return tensor.expand(ones).reshape(-1).clone()
-        except RuntimeError:
-            raise NoKernelError(f"a constant of shape {tuple(tensor.shape)}") from None
-
-
-def _convolution(a: _Arguments) -> list[Layer]:
+def _convolution(a: Arguments) -> list[Layer]:
     a.refuse(transposed=False)
     source, weight = a.value("input"), a.constant("weight")
     geometry = (a.pair("stride"), a.pair("padding"), a.pair("dilation"), a["groups"])
@@ -118,7 +78,7 @@ def _convolution(a: _Arguments) -> list[Layer]:
     return [Convolution(a.output, source, _name(a, a["weight"]), weight, bias, *geometry)]
 
 
-def _linear(a: _Arguments, source: str, transposed: str) -> list[Layer]:
+def _linear(a: Arguments, source: str, transposed: str) -> list[Layer]:
     weight = a.constant(transposed).t()
     bias = torch.zeros(len(weight))
     if "self" in a.by_name and source != "self":
@@ -127,11 +87,11 @@ def _linear(a: _Arguments, source: str, transposed: str) -> list[Layer]:
     return [Convolution(a.output, a.value(source), _name(a, a[transposed]), weight[:, :, None, None], bias)]
 
 
-def _name(a: _Arguments, weight: Tensor) -> str:
+def _name(a: Arguments, weight: Tensor) -> str:
     return str(a.names.get(weight.data_ptr(), "a computed weight"))
 
 
-def _norm(a: _Arguments) -> list[Layer]:
+def _norm(a: Arguments) -> list[Layer]:
     if a.by_name.get("training"):
         raise NoKernelError("it takes the statistics of the batch")
     source = a.value("input")
@@ -140,7 +100,7 @@ def _norm(a: _Arguments) -> list[Layer]:
     return [Affine(a.output, source, scale, a.optional("bias", size, 0.0) - a.constant("running_mean") * scale)]
 
 
-def _sum(a: _Arguments) -> list[Layer]:
+def _sum(a: Arguments) -> list[Layer]:
     a.refuse(alpha=1)
     first, second = a["self"], a["other"]
     if isinstance(first, Value) and isinstance(second, Value):
@@ -151,7 +111,7 @@ def _sum(a: _Arguments) -> list[Layer]:
     return [Affine(a.output, value, shift=a.channels(constant, a.shapes[a.output]))]
 
 
-def _product(a: _Arguments) -> list[Layer]:
+def _product(a: Arguments) -> list[Layer]:
     first, second = a["self"], a["other"]
     if isinstance(first, Value) and isinstance(second, Value):
         raise NoKernelError("both factors depend on the image")
@@ -159,14 +119,14 @@ def _product(a: _Arguments) -> list[Layer]:
     return [Affine(a.output, value, scale=a.channels(constant, a.shapes[a.output]))]
 
 
-def _max_pool(a: _Arguments) -> list[Layer]:
+def _max_pool(a: Arguments) -> list[Layer]:
     if a.pair("dilation") != (1, 1):
         raise NoKernelError(f"dilation is {a['dilation']}")
     kernel = a.pair("kernel_size")
     return [Pool(a.output, a.value("self"), kernel, a.pair("stride", kernel), a.pair("padding"))]
 
 
-def _average_pool(a: _Arguments) -> list[Layer]:
+def _average_pool(a: Arguments) -> list[Layer]:
     a.refuse(ceil_mode=False, divisor_override=None)
     kernel, padding = a.pair("kernel_size"), a.pair("padding")
     if padding != (0, 0) and not a["count_include_pad"]:
@@ -174,19 +134,19 @@ def _average_pool(a: _Arguments) -> list[Layer]:
     return [Pool(a.output, a.value("self"), kernel, a.pair("stride", kernel), padding, largest=False)]
 
 
-def _mean(a: _Arguments) -> list[Layer]:
+def _mean(a: Arguments) -> list[Layer]:
     source = a.value("self")
     if len(a.shapes[source]) != 4 or sorted(d % 4 for d in a["dim"] or ()) != [2, 3] or a["dtype"] is not None:
         raise NoKernelError(f"over dimensions {a['dim']}")
     return [Mean(a.output, source)]
 
 
-def _global_pool(a: _Arguments) -> list[Layer]:
+def _global_pool(a: Arguments) -> list[Layer]:
     a.refuse(output_size=[1, 1])
     return [Mean(a.output, a.value("self"))]
 
 
-def _view(a: _Arguments) -> list[Layer]:
+def _view(a: Arguments) -> list[Layer]:
     source = a.value("self")
     before, after = channel_shape(a.shapes[source]), channel_shape(a.shapes[a.output])
     if before == after:
@@ -196,14 +156,14 @@ def _view(a: _Arguments) -> list[Layer]:
     return [Flatten(a.output, source)]
 
 
-def _split(a: _Arguments) -> list[Layer]:
+def _split(a: Arguments) -> list[Layer]:
     source = a.value("self")
     a.refuse(dim=1)
     firsts = [sum(a.shapes[output][1] for output in a.outputs[:i]) for i in range(len(a.outputs))]
     return [Channels(output, source, first) for output, first in zip(a.outputs, firsts, strict=True)]
 
 
-def _slice(a: _Arguments) -> list[Layer]:
+def _slice(a: Arguments) -> list[Layer]:
     source, dimension, step = a.value("self"), a["dim"], a["step"]
     shape, after = a.shapes[source], a.shapes[a.output]
     first = min(max(a["start"] or 0, -shape[dimension]), shape[dimension])
@@ -215,21 +175,21 @@ def _slice(a: _Arguments) -> list[Layer]:
     return [Pool(a.output, source, (1, 1), (step, 1) if dimension == 2 else (1, step))]
 
 
-def _concatenation(a: _Arguments) -> list[Layer]:
+def _concatenation(a: Arguments) -> list[Layer]:
     a.refuse(dim=1)
     if not all(isinstance(source, Value) for source in a["tensors"]):
         raise NoKernelError("one of its tensors is constant")
     return [Concatenation(a.output, list(a["tensors"]))]
 
 
-def _padding(a: _Arguments) -> list[Layer]:
+def _padding(a: Arguments) -> list[Layer]:
     *others, before, after = [*a["pad"], *[0] * 6][:6]
     if any(others) or min(before, after) < 0 or a["value"] not in (0, None) or len(a["pad"]) > 6:
         raise NoKernelError(f"pad is {a['pad']}")
     return [Concatenation(a.output, [before, a.value("self"), after])]
 
 
-def _resize(a: _Arguments, mode: str) -> list[Layer]:
+def _resize(a: Arguments, mode: str) -> list[Layer]:
     source = a.value("input" if "input" in a.by_name else "self")
     (_, _, *before), (_, _, *after) = a.shapes[source], a.shapes[a.output]
     if mode == "bilinear" and a["align_corners"]:
@@ -249,7 +209,7 @@ def _resize(a: _Arguments, mode: str) -> list[Layer]:
 
 _SEVERAL_OUTPUTS = {aten.split, aten.split_with_sizes}
 
-_TRANSLATIONS: dict[Any, Callable[[_Arguments], list[Layer]]] = {
+_TRANSLATIONS: dict[Any, Callable[[Arguments], list[Layer]]] = {
     aten.convolution: _convolution,
     aten.addmm: lambda a: _linear(a, "mat1", "mat2"),
     aten.mm: lambda a: _linear(a, "self", "mat2"),

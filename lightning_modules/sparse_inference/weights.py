@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,24 +53,47 @@ def pack(layer: Convolution, source: Geometry, form: int, tile: int) -> Packed:
     size = PLACE_CHANNELS if in_place else max(1, PANEL_BYTES // (4 * source.lanes * tile))
     if form == PLACE_SPARSE:
         size = min(size, 65535 * source.lanes // source.plane + 1)
-        unit = source.plane // source.lanes
-    else:
-        unit = tile
-    sparse = form in (PANEL_SPARSE, PLACE_SPARSE)
+    unit = source.plane // source.lanes if in_place else tile
     parts = _Parts()
     rows = len(weight) // layer.groups
     for group in range(layer.groups):
         block_rows = slice(group * rows, (group + 1) * rows)
         mine = weight[block_rows]
-        columns = np.arange(mine.shape[1])
-        if not in_place:
-            columns = columns[(mine != 0).any(0)] if sparse else columns
-        cuts = [columns[i : i + size] for i in range(0, max(len(columns), 1), size)]
+        cuts: Sequence[_Sparse | Floats]
+        if form in (PANEL_SPARSE, PLACE_SPARSE):
+            columns, cuts = _sparse_cuts(mine, size, every_column=in_place)
+        else:
+            columns = np.arange(mine.shape[1])
+            cuts = [_by_threes(mine[:, i : i + size]) for i in range(0, len(columns), size)]
         for i, cut in enumerate(cuts):
-            ends = (i == 0, i == len(cuts) - 1)
-            base = 4 * int(places[group][cut[0]]) if in_place and len(cut) else 0
-            parts.add(mine[:, cut], places[group][cut], block_rows, base, ends, unit if sparse else 0)
+            sources = places[group][columns[i * size : (i + 1) * size]]
+            base = 4 * int(sources[0]) if in_place else 0
+            parts.add(cut, sources, block_rows, base, (i == 0, i == len(cuts) - 1), unit)
     return parts.packed(form)
+
+
+@dataclass
+class _Sparse:
+    """Some columns of a matrix: values row by row, the column of each, and how many are in each row."""
+
+    values: Floats
+    columns: Ints
+    counts: Ints
+
+
+def _sparse_cuts(weight: Floats, size: int, *, every_column: bool) -> tuple[Ints, list[_Sparse]]:
+    """Columns that are read, and the matrix in cuts of ``size`` of them; at least one, which may be empty."""
+    height, width = weight.shape
+    row, column = np.divmod(np.flatnonzero(weight != 0), width)
+    used = np.full(width, True) if every_column else np.bincount(column, minlength=width) > 0
+    place = (np.cumsum(used) - 1)[column]
+    number = max(1, -(-int(used.sum()) // size))
+    cut = (place // size).astype(np.uint16)
+    order = np.argsort(cut, kind="stable")
+    values, place = weight[row[order], column[order]], place[order] % size
+    counts = np.bincount(cut * np.int64(height) + row, minlength=number * height).reshape(number, height)
+    ends = np.cumsum(counts.sum(1))[:-1]
+    return np.flatnonzero(used), list(map(_Sparse, np.split(values, ends), np.split(place, ends), counts))
 
 
 def _places(layer: Convolution, source: Geometry) -> Ints:
@@ -93,8 +117,10 @@ class _Parts:
         self.sources: list[Ints] = []
         self.sizes = {"values": 0, "pointers": 0, "sources": 0}
 
-    def add(self, weight: Floats, places: Ints, rows: slice, base: int, ends: tuple[bool, bool], unit: int) -> None:
-        """A block; ``unit`` is how many vectors its sources are apart, 0 for dense weights."""
+    def add(
+        self, part: _Sparse | Floats, places: Ints, rows: slice, base: int, ends: tuple[bool, bool], unit: int
+    ) -> None:
+        """A block of sparse or dense weights; sources of sparse ones are ``unit`` vectors apart."""
         first, last = ends
         sizes = self.sizes
         block = (
@@ -109,15 +135,11 @@ class _Parts:
             last,
         )
         self.blocks.append(tuple(map(int, block)))
-        if unit:
-            row, column = np.nonzero(weight)
-            values = weight[row, column]
-            self.index.append((column * unit).astype(np.uint16))
-            counts = np.bincount(row, minlength=len(weight))
-            self.pointers.append(sizes["values"] + np.concatenate([[0], np.cumsum(counts)]))
-            sizes["pointers"] += len(weight) + 1
-        else:
-            values = _by_threes(weight)
+        values = part.values if isinstance(part, _Sparse) else part
+        if isinstance(part, _Sparse):
+            self.index.append((part.columns * unit).astype(np.uint16))
+            self.pointers.append(sizes["values"] + np.concatenate([[0], np.cumsum(part.counts)]))
+            sizes["pointers"] += len(part.counts) + 1
         self.values.append(values)
         self.sources.append(places)
         sizes["values"] += len(values)
@@ -144,7 +166,7 @@ def _by_threes(weight: Floats) -> Floats:
 
 
 def _direct(layer: Convolution, weight: Floats, places: Ints) -> Packed:
-    row, column = np.nonzero(weight)
+    row, column = np.divmod(np.flatnonzero(weight != 0), weight.shape[1])
     group = row // (len(weight) // layer.groups)
     pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(weight)))])
     block = (0, 0, 0, len(weight), 0, 0, 0, 1, 1)

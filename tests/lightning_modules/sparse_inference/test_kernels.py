@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_modules.sparse_inference import SparseModel
+from lightning_modules.sparse_inference import SparseModel, weights
+from lightning_modules.sparse_inference.operations import CONVOLUTION
 from lightning_modules.sparse_inference.stage import Stage
-from lightning_modules.sparse_inference.vectors import machine_width
 
-WIDTHS = st.sampled_from([4, machine_width()])
+WIDTHS = st.sampled_from([4, 8, 16])  # whatever this machine has
 
 
 class Function(nn.Module):
@@ -31,9 +31,8 @@ def difference(module: nn.Module, image: Tensor, lanes: int, threads: int = 1, d
     """From torch, relative to the largest output; the whole module runs in the kernels."""
     torch.set_num_threads(threads)
     module.eval()
-    model = SparseModel(module, (None,) * lanes)
-    if dense is not None:
-        model.dense.update({name: dense for name, _ in module.named_parameters()})
+    forced = {} if dense is None else {name: dense for name, _ in module.named_parameters()}
+    model = SparseModel(module, (None,) * lanes, calibrate=False, dense=forced)
     with torch.no_grad():
         want = module(image)
     first, got = model(image), model(image)  # the second in a workspace that was used
@@ -112,17 +111,68 @@ MAPS: list[Callable[[Tensor], Tensor]] = [
 
 
 @pytest.mark.parametrize("number", range(len(MAPS)))
-@pytest.mark.parametrize("lanes", [4, machine_width()])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_what_is_done_to_maps(number: int, lanes: int) -> None:
     torch.manual_seed(number)
     for batch in (1, 4):
         assert difference(Function(MAPS[number]), torch.randn(batch, 3, 12, 19), lanes) < 1e-5
 
 
+class Block(nn.Module):
+    """Convolutions on maps of one size, with a sum whose second term is ``kept`` for later, or is the ``same`` map."""
+
+    def __init__(self, channels: int, kernel: int, sparsity: float, kept: bool, same: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Conv2d(channels, channels, k, padding=k // 2) for k in (1, 1, kernel, 1))
+        for layer in self.layers:
+            layer.weight.data[torch.rand(layer.weight.shape) < sparsity] = 0
+        self.kept, self.same = kept, same
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third, fourth = self.layers
+        x = first(x)
+        total = F.relu(third(x if self.same else F.relu(second(x))) + x)
+        return fourth(total + x if self.kept else total)
+
+
+@hypothesis.settings(max_examples=30, phases=[hypothesis.Phase.generate])
+@hypothesis.given(
+    st.builds(
+        Block, st.integers(1, 20), st.sampled_from([1, 3]), st.sampled_from([0.3, 0.9]), st.booleans(), st.booleans()
+    ),
+    st.sampled_from([(1, 9), (3, 30)]),
+    WIDTHS,
+    st.sampled_from([None, True]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([5, 256]),
+)
+def test_sums_in_place_and_chains_of_convolutions(
+    block: Block, size: tuple[int, int], lanes: int, dense: bool | None, threads: int, sources: int
+) -> None:
+    batch, width = size
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "PLACE_CHANNELS", sources)  # in a block
+        image = torch.randn(batch, block.layers[0].in_channels, 20, width)
+        assert difference(block, image, lanes, threads, dense) < 1e-4
+
+
+@pytest.mark.parametrize(("kept", "same"), [(False, False), (True, False), (False, True)])
+def test_a_sum_takes_the_place_of_a_map_that_nobody_else_reads(kept: bool, same: bool) -> None:
+    torch.set_num_threads(1)
+    model = SparseModel(Block(6, 1, 0.9, kept, same).eval(), (None,) * 4)
+    model(torch.randn(1, 6, 8, 8))
+    [plan] = model._plans.values()
+    operations = plan.stages[0].operations  # type: ignore[union-attr]
+    [summed] = [op for op in operations if op["kind"] == CONVOLUTION and op["other"] >= 0]
+    assert (summed["other"] == summed["target"]) == (not kept and not same)
+    assert operations["chained"].sum() == (3 if not kept else 2) - same
+
+
 def test_zero_margins_stay_zero_between_layers_that_share_buffers() -> None:
     torch.manual_seed(0)
     layers = [nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 1, 1)) for _ in range(4)]
-    assert difference(nn.Sequential(*layers), torch.randn(3, 4, 9, 9), machine_width(), 2) < 1e-4
+    assert difference(nn.Sequential(*layers), torch.randn(3, 4, 9, 9), 16, 2) < 1e-4
 
 
 def test_nan_in_weights_and_images_comes_out_where_torch_has_it() -> None:

@@ -91,7 +91,8 @@ def test_shapes_may_change_and_need_not_be_contiguous() -> None:
 def test_what_has_no_kernel_runs_in_torch_and_is_named() -> None:
     network = made_sparse(SimpleBaseline(3, width=0.125, channels=8))
     fast = compile_sparse(network, torch.randn(1, 3, 64, 64))
-    assert set(fast.reasons()) == {"aten.convolution.default: transposed is True"}
+    names = [f"deconv_layers.{n}.weight" for n in (0, 3, 6)]
+    assert fast.reasons() == [f"{name}, aten.convolution.default: transposed is True" for name in names]
     assert_same(network, fast, torch.randn(2, 3, 64, 64))
 
 
@@ -157,6 +158,8 @@ def test_bad_input_is_refused() -> None:
         compile_sparse(network, torch.randn(1, 1, 28, 28))
     with pytest.raises(ValueError, match="'conv1.weight' is torch.float16"):
         compile_sparse(LeNet5().half().eval(), torch.randn(1, 1, 28, 28))
+    with pytest.raises(ValueError, match="'conv1.weight' is .* on meta: call"):
+        compile_sparse(LeNet5().to("meta").eval(), torch.randn(1, 1, 28, 28))
     with pytest.raises(ValueError, match="lanes is 5"):
         compile_sparse(LeNet5().eval(), torch.randn(1, 1, 28, 28), lanes=5)
 
@@ -173,14 +176,14 @@ def test_threads_may_call_it_at_once() -> None:
     torch.set_num_threads(2)
     network = made_sparse(ResNet(18, 10, width=0.125))
     fast = compile_sparse(network, torch.randn(1, 3, 32, 32))
-    images = [torch.randn(1 + n % 3, 3, 32, 32) for n in range(12)]
+    images = [torch.randn(1 + n % 2, 3, 32, 32) for n in range(8)]
     with torch.no_grad():
         wanted = [network(image) for image in images]
     wrong: list[int] = []
 
     def work(first: int) -> None:
-        for n in range(first, 12, 4):
-            results = [fast(images[n]) for _ in range(3)]
+        for n in range(first, 8, 4):
+            results = [fast(images[n]) for _ in range(2)]
             wrong.extend(n for result in results if not torch.allclose(result, wanted[n], rtol=1e-3, atol=1e-5))
 
     threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]

@@ -1,0 +1,50 @@
+"""A program for the kernels, as it is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import operations as o
+
+
+class Program:
+    """Operations, what they have addresses of, and the scratch that they need."""
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self.operations: list[NDArray[np.void]] = []
+        self.blocks: list[NDArray[np.void]] = []
+        self.constants: list[NDArray[Any]] = []
+        self.weighted: list[tuple[str, int]] = []
+        self.scratch = 0
+
+    def emit(self, kind: int, tasks: int, *maps: dict[str, int], **fields: int) -> None:
+        """Write an operation; see :data:`.operations.OPERATION`."""
+        record = np.zeros((), o.OPERATION)
+        record["other"] = -1
+        numbers: dict[str, int] = {"kind": kind, "tasks": tasks, "images": self.images}
+        for more in (*maps, fields):
+            numbers |= more
+        for name, number in numbers.items():
+            record[name] = number
+        self.operations.append(record)
+
+    def emit_weighted(self, name: str, kind: int, tasks: int, *maps: dict[str, int], **fields: int) -> None:
+        """Write the operation of a layer with weights."""
+        self.weighted.append((name, len(self.operations)))
+        self.emit(kind, tasks, *maps, **fields)
+
+    def address(self, constant: NDArray[Any] | Tensor | None) -> int:
+        """Where the kernels find a constant, which is kept; 0 for None."""
+        if constant is None:
+            return 0
+        array = constant.numpy() if isinstance(constant, Tensor) else constant
+        self.constants.append(np.ascontiguousarray(array))
+        return int(self.constants[-1].ctypes.data)
+
+    def need_scratch(self, size: int) -> None:
+        self.scratch = max(self.scratch, size)
