@@ -105,7 +105,8 @@ def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, 
     row, column = np.divmod(np.flatnonzero(weight != 0), weight.shape[1])
     pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(weight)))])
     values = weight if dense else weight[row, column]
-    program.need_scratch(4 * weight.shape[1])
+    beyond = len(places.lanes)  # entries that are read and not used
+    program.need_scratch(4 * (weight.shape[1] + beyond))
     program.emit_weighted(
         layer.name,
         o.DOT,
@@ -114,8 +115,8 @@ def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, 
         places.target(layer.output),
         source_width=weight.shape[1],
         form=o.PLACE_DENSE if dense else o.PLACE_SPARSE,
-        values=program.address(values),
-        index=program.address(column.astype(np.uint16)),
+        values=program.address(np.pad(values.ravel(), (0, beyond))),
+        index=program.address(np.pad(column.astype(np.uint16), (0, beyond))),
         pointers=program.address(pointers.astype(np.int32)),
         bias=program.address(layer.bias),
         relu=layer.relu,

@@ -193,26 +193,26 @@ def _emit_dot(e: Emitter, sparse: bool, out: Any, vector: Any, index: Any, value
     for total in sums:
         e.ir.store(ir.Constant(e.vector, [0.0] * e.width), total)
 
-    def sources(k: Any) -> Any:
+    lanes = ir.Constant(ir.VectorType(I64, e.width), list(range(e.width)))
+
+    def sources(k: Any, inside: Any = None) -> Any:
         if not sparse:
             return e.load(vector, e.times(k, 4))
         places = e.ir.zext(e.load(index, e.times(k, 2), ir.VectorType(I16, e.width)), ir.VectorType(I64, e.width))
-        return e.gather(vector, places)
+        return e.gather(vector, places, inside)
 
     whole = e.ir.and_(count, I64(-2 * e.width))
     with e.loop(I64(0), whole, 2 * e.width) as (k, _):
         for s, total in enumerate(sums):
             place = e.ir.add(k, I64(s * e.width))
             e.ir.store(e.multiply_add(e.load(values, e.times(place, 4)), sources(place), e.ir.load(total)), total)
+    with e.loop(whole, count, e.width) as (k, _):
+        inside = e.ir.icmp_signed("<", lanes, e.spread(e.ir.sub(count, k)))
+        before = e.ir.load(sums[0])
+        more = e.multiply_add(e.load(values, e.times(k, 4)), sources(k, inside), before)
+        e.ir.store(e.ir.select(inside, more, before), sums[0])
     rest = e.single()
-    e.ir.store(bias, rest)
-    with e.loop(whole, count) as (k, _):
-        place = e.ir.zext(e.load(index, e.times(k, 2), I16), I64) if sparse else k
-        product = e.ir.fmul(e.load(values, e.times(k, 4), F32), e.load(vector, e.times(place, 4), F32))
-        e.ir.store(e.ir.fadd(e.ir.load(rest), product), rest)
-    both = e.ir.fadd(*map(e.ir.load, sums))
-    for lane in range(e.width):
-        e.ir.store(e.ir.fadd(e.ir.load(rest), e.ir.extract_element(both, I32(lane))), rest)
+    e.ir.store(e.ir.fadd(bias, e.total(e.ir.fadd(*map(e.ir.load, sums)))), rest)
     with e.unless_zero(relu):
         zero = ir.Constant(F32, 0.0)
         total = e.ir.load(rest)
@@ -222,7 +222,10 @@ def _emit_dot(e: Emitter, sparse: bool, out: Any, vector: Any, index: Any, value
 
 @intrinsic
 def sparse_dot(typing, lanes, out, vector, index, values, count, bias, relu):  # type: ignore
-    """One number: ``bias`` plus the sum of ``values[k] * vector[index[k]]``, with ReLU."""
+    """One number: ``bias`` plus the sum of ``values[k] * vector[index[k]]``, with ReLU.
+
+    All three may be read for a vector beyond ``count``.
+    """
     return _void(7, (5,), lambda e, *a: _emit_dot(e, True, *a))(lanes)
 
 

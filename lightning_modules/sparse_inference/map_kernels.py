@@ -13,6 +13,8 @@ from .operations import MAXIMUM
 
 _COMPILED_CODE_CALLS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # and nobody else
 
+_LINE = 16  # channels of a tensor of single pixels that share a line of the cache
+
 compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", **_COMPILED_CODE_CALLS)
 
 
@@ -29,8 +31,17 @@ def _copy(out, source, number, lanes):  # type: ignore
 @compiled
 def load(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
     """Images of a contiguous tensor (images, channels, height, width) to a map."""
+    number = min(op.images, valid)
+    if op.target_height * op.target_width == 1:
+        for line in range(start, stop, _LINE):
+            for g in range(number):
+                out = memory + op.target + 4 * g * op.target_rows * op.target_row
+                source = tensor + 4 * (first + g) * op.channels
+                for c in range(line, min(line + _LINE, stop)):
+                    poke(out + c * op.target_plane, peek(source + 4 * c))
+        return
     for c in range(start, stop):
-        for g in range(min(op.images, valid)):
+        for g in range(number):
             out = memory + op.target + c * op.target_plane + 4 * g * op.target_rows * op.target_row
             source = tensor + 4 * ((first + g) * op.channels + c) * op.target_height * op.target_width
             for y in range(op.target_height):
@@ -40,8 +51,17 @@ def load(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
 @compiled
 def store(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
     """The inverse of :func:`load`."""
+    number = min(op.images, valid)
+    if op.source_height * op.source_width == 1:
+        for line in range(start, stop, _LINE):
+            for g in range(number):
+                source = memory + op.source + 4 * g * op.source_rows * op.source_row
+                out = tensor + 4 * (first + g) * op.channels
+                for c in range(line, min(line + _LINE, stop)):
+                    poke(out + 4 * c, peek(source + c * op.source_plane))
+        return
     for c in range(start, stop):
-        for g in range(min(op.images, valid)):
+        for g in range(number):
             source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
             out = tensor + 4 * ((first + g) * op.channels + c) * op.source_height * op.source_width
             for y in range(op.source_height):

@@ -102,13 +102,27 @@ class Emitter:
         zeros = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
         return self.ir.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
-    def gather(self, address: Any, places: Any) -> Any:
-        """The floats at places, int64 and counted in floats, from an address on."""
+    def total(self, vector: Any) -> Any:
+        """The sum of all lanes."""
+        half = self.width // 2
+        while half:
+            places = [(lane + half) % self.width for lane in range(self.width)]
+            other = self.ir.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(I32, self.width), places))
+            vector, half = self.ir.fadd(vector, other), half // 2
+        return self.ir.extract_element(vector, I32(0))
+
+    def gather(self, address: Any, places: Any, inside: Any = None) -> Any:
+        """The floats at places, int64 and counted in floats, from an address on; only lanes ``inside`` are read."""
         four = ir.Constant(places.type, [4] * self.width)
         pointers = ir.VectorType(ir.PointerType(), self.width)
         addresses = self.ir.inttoptr(self.ir.add(self.spread(address), self.ir.mul(places, four)), pointers)
         everywhere = ir.Constant(ir.VectorType(ir.IntType(1), self.width), [1] * self.width)
-        arguments = [addresses, I32(4), everywhere, ir.Constant(self.vector, ir.Undefined)]
+        arguments = [
+            addresses,
+            I32(4),
+            everywhere if inside is None else inside,
+            ir.Constant(self.vector, ir.Undefined),
+        ]
         return self.call("masked.gather", self.vector, arguments, f".v{self.width}p0")
 
     def finish(self, sums: list[Any], out: Any, residual: Any, relu: Any, mask: Any) -> None:
