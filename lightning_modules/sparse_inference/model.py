@@ -78,9 +78,8 @@ class SparseModel(nn.Module):
         _check_input(image)
         if not image.numel():
             return self.module(image)
-        threads = torch.get_num_threads()
-        plan = self._plan(image, threads)
-        return self.module(image) if isinstance(plan, str) else plan(image, threads)
+        plan = self._plan(image, torch.get_num_threads())
+        return self.module(image) if isinstance(plan, str) else plan(image)
 
     def reasons(self) -> list[str]:
         """Why parts of the network run in torch, for the input that came last; empty if all of it runs in kernels.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from .trace import Trace, Value, found, replace, trace
 from .translate import translate
 
 WORKING_SET = 2**20  # bytes of their largest map that images which go through at once may fill
+SHARED_FROM = 2**20  # multiplications of a call; fewer are done before another thread comes to help
 
 
 @dataclass
@@ -29,22 +31,24 @@ class Plan:
         result: what the network returns, with Values for tensors.
         dense: by the name of each layer with weights, whether they are taken as dense.
         reasons: why parts of it run in torch.
+        threads: that share the work.
     """
 
     steps: list[Stage | Fallback]
     result: Any
     dense: Mapping[str, bool]
     reasons: list[str]
+    threads: int
 
     @property
     def stages(self) -> list[Stage]:
         return [step for step in self.steps if isinstance(step, Stage)]
 
-    def __call__(self, image: Tensor, threads: int) -> Any:
+    def __call__(self, image: Tensor) -> Any:
         values: dict[Value, Tensor] = {Value(0): image}
         for step in self.steps:
             if isinstance(step, Stage):
-                outputs: Iterable[Tensor] = step([values[value] for value in step.loads], threads)
+                outputs: Iterable[Tensor] = step([values[value] for value in step.loads], self.threads)
                 values.update(zip((value for value, _ in step.stores), outputs, strict=True))
             else:
                 _call(step, values)
@@ -77,8 +81,9 @@ class Draft:
         self.results: list[Value] = found(Value, self.traced.result)
         self.layers = fold(translate(self.traced, names), self.results)
         self.images, self.lanes = _images_at_once(self.layers, self.traced), lanes
+        self.threads = threads if self._multiplications() >= SHARED_FROM else 1
         alone = -(-image.shape[0] // self.images) >= threads  # each thread on images of its own
-        self.threads = 1 if alone else threads
+        self.sharing = 1 if alone else self.threads
 
     @property
     def convolutions(self) -> list[Convolution]:
@@ -91,11 +96,11 @@ class Draft:
 
         def stage(run: Sequence[Layer], stored: Iterable[Value]) -> Stage:
             return compile_stage(
-                run, shapes, stored, images=self.images, threads=self.threads, lanes=self.lanes, dense=dense
+                run, shapes, stored, images=self.images, threads=self.sharing, lanes=self.lanes, dense=dense
             )
 
         reasons = [layer.reason for layer in self.layers if isinstance(layer, Fallback)]
-        return Plan(_steps(self.layers, self.results, stage), self.traced.result, dense, reasons)
+        return Plan(_steps(self.layers, self.results, stage), self.traced.result, dense, reasons, self.threads)
 
     def calibrated(self, dense: Mapping[str, bool]) -> Plan:
         """With the faster of both, as measured now, where the density alone does not say and nothing is chosen."""
@@ -107,7 +112,12 @@ class Draft:
         if not names:
             return {}
         sparse, dense = (self.plan(dict.fromkeys(names, choice)).stages for choice in (False, True))
-        return compare(sparse, dense, names, self.threads)
+        return compare(sparse, dense, names, self.sharing)
+
+    def _multiplications(self) -> int:
+        """By weights that are not 0, for the whole batch."""
+        shapes = [(layer, self.traced.shapes[layer.output.number]) for layer in self.convolutions]
+        return sum(round(layer.density * layer.weight[0].numel()) * math.prod(shape) for layer, shape in shapes)
 
 
 def _steps(

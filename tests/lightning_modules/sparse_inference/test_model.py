@@ -23,7 +23,7 @@ from lightning_modules.networks import (
     SimpleBaseline,
     WideResNet,
 )
-from lightning_modules.sparse_inference import compile_sparse
+from lightning_modules.sparse_inference import compile_sparse, plan
 
 NETWORKS: list[tuple[nn.Module, tuple[int, ...]]] = [
     (LeNet5(), (1, 28, 28)),
@@ -218,3 +218,13 @@ def test_copies_and_pickles_work_and_have_plans_of_their_own() -> None:
         assert torch.equal(other(image), fast(image))
         assert other._plans is not fast._plans
     assert fast.state_dict().keys() == {f"module.{name}" for name in network.state_dict()}
+
+
+def test_little_work_is_done_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(2)
+    monkeypatch.setattr(plan, "SHARED_FROM", 400)
+    linear = nn.Linear(40, 20).eval()
+    linear.weight.data[:, 4:] = 0
+    for batch, threads in (4, 1), (5, 2):  # 320 and 400 multiplications
+        [made] = compile_sparse(linear, torch.randn(batch, 40))._plans.values()
+        assert made.threads == threads
