@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 import time
+from collections.abc import Sequence
+
+from ..command import run_command
 
 
-def main(name: str, sparsity: str, seed: str, *image: str) -> None:
+def main(args: Sequence[str]) -> None:
     """Print JSON; torch and Lightning are there before the clock starts, and so is the network."""
+    name, sparsity, seed, *image = args
     for library in ("torch", "pytorch_lightning", "torchmetrics"):
         importlib.import_module(library)
     begun = time.perf_counter()
@@ -28,4 +31,4 @@ def main(name: str, sparsity: str, seed: str, *image: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_command(main)

@@ -70,7 +70,7 @@ ON_GPU = [
         (3, 224, 224),
         256,
         periods=2,
-        turn=10,
+        turn=5,
         precision="bf16-mixed",
         channels_last=True,
         compiled=compiled,
@@ -78,7 +78,9 @@ ON_GPU = [
     for compiled in (False, True)
 ]
 PERIOD = 100  # steps from one mask update to the next
-WARM_UP = 10  # steps of the first epoch, which is not timed; with 4 all mask updates would fall into turns without
+WARM_UP = (
+    10  # steps of the first epoch, untimed; with 4, or turns of 10, all mask updates would fall into those without
+)
 
 
 class Repeated(Dataset[tuple[Tensor, Tensor]]):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,12 +22,19 @@ from .trace import Value
 from .workers import workers
 
 
+class Memory(NamedTuple):
+    """Bytes, and the address of the first whole cache line in them."""
+
+    array: NDArray[np.uint8]
+    address: int
+
+
 @dataclass
 class Workspace:
-    """Memory of one run at a time."""
+    """Memory of one run at a time, and of each thread's own."""
 
-    memory: NDArray[np.uint8]
-    scratches: list[NDArray[np.uint8]]
+    memory: Memory
+    scratches: list[Memory]
 
 
 @dataclass
@@ -67,7 +74,7 @@ class Stage:
         inputs = [tensor.contiguous() for tensor in inputs]
         tensors = np.array([tensor.data_ptr() for tensor in (*inputs, *outputs)], np.int64)
         firsts = range(0, batch, self.images)
-        if len(firsts) < threads:
+        if len(firsts) < threads or threads == 1:
             for first in firsts:
                 self._together(tensors, first, batch, threads, self.operations)
         else:
@@ -108,8 +115,7 @@ class Stage:
                 left.release()
             self._put_back(workspace)
 
-        if threads > 1:
-            workers.help(work, threads - 1)
+        workers.help(work, threads - 1)
         work(0)
         for _ in firsts:
             left.acquire()
@@ -121,19 +127,19 @@ class Stage:
         batch: int,
         workspace: Workspace,
         operations: NDArray[np.void],
-        counters: NDArray[np.uint8],
+        counters: Memory,
         number: int,
     ) -> None:
-        memory, scratch = _address(workspace.memory), _address(workspace.scratches[number])
+        memory, scratch = workspace.memory.address, workspace.scratches[number].address
         valid = min(self.images, batch - first)
-        run(operations, self.blocks, _address(counters), tensors, first, valid, memory, scratch, self.lanes)
+        run(operations, self.blocks, counters.address, tensors, first, valid, memory, scratch, self.lanes)
 
     def _workspace(self, threads: int) -> Workspace:
         with self.lock:
             workspace = self.idle.pop() if self.idle else None
-        workspace = workspace or Workspace(_zeros(self.memory), [])
+        workspace = workspace or Workspace(_placed(_zeros(self.memory)), [])
         while len(workspace.scratches) < threads:
-            workspace.scratches.append(np.zeros(self.scratch + 64, np.uint8))
+            workspace.scratches.append(_placed(np.zeros(self.scratch + 64, np.uint8)))
         return workspace
 
     def _put_back(self, workspace: Workspace) -> None:
@@ -141,8 +147,8 @@ class Stage:
             self.idle.append(workspace)
 
 
-def _counters(operations: NDArray[np.void]) -> NDArray[np.uint8]:
-    return np.zeros(128 * len(operations) + 64, np.uint8)
+def _counters(operations: NDArray[np.void]) -> Memory:
+    return _placed(np.zeros(128 * len(operations) + 64, np.uint8))
 
 
 _PAGE = 2**21
@@ -158,6 +164,5 @@ def _zeros(size: int) -> NDArray[np.uint8]:
     return array[-array.ctypes.data % _PAGE :] if size >= _PAGE else array
 
 
-def _address(array: NDArray[Any]) -> int:
-    """Of the first whole cache line."""
-    return -(-array.ctypes.data // 64) * 64
+def _placed(array: NDArray[np.uint8]) -> Memory:
+    return Memory(array, -(-array.ctypes.data // 64) * 64)
