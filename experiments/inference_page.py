@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from .bench.inference_rows import EAGER, OURS
+from .markdown import table
 from .provenance import read_rows
 from .result_rows import Row, origin
 
-OURS = "SparseModel"
-EAGER = ("eager torch", "eager torch, channels last")
 DENSE_F32 = (*EAGER, "torch.compile", "ONNX Runtime", "OpenVINO f32")
 PEERS = (EAGER[0], "torch.compile", "torch CSR", "ONNX Runtime", "OpenVINO f32", "OpenVINO bf16", "DeepSparse")
 Times = dict[str, float]
@@ -35,7 +35,7 @@ def inference_page(rows_of: Path, trained: Path) -> str:
         "",
         "## On disk, and the first call",
         "",
-        *_facts(rows_of),
+        _facts(rows_of),
     ]
     if rows := read_rows(trained):
         lines += ["", "## Trained networks", "", *trained_table(rows), "", f"Rows: [{trained.name}]({trained.name})."]
@@ -48,20 +48,18 @@ def inference_table(rows_of: Path) -> str:
         return "Not measured yet."
     cases = _cases(rows)
     peers = [peer for peer in PEERS if any(peer in times for times in cases.values())]
-    lines = [
-        f"| network | images | sparsity | {OURS}, ms | {' | '.join(peers)} | over eager | over the best dense f32 |",
-        "|---|---:|---:|" + "---:|" * (len(peers) + 3),
-    ]
+    lines = []
     for (network, batch, sparsity), times in cases.items():
         ours, dense = times[OURS], min(times[peer] for peer in DENSE_F32 if peer in times)
         cells = [_ms(times[peer]) if peer in times else "" for peer in peers]
-        gains = f"{times[EAGER[0]] / ours:.2f} | {dense / ours:.2f}"
-        lines.append(f"| {network} | {batch} | {sparsity} | {_ms(ours)} | {' | '.join(cells)} | {gains} |")
+        gains = [f"{times[EAGER[0]] / ours:.2f}", f"{dense / ours:.2f}"]
+        lines.append([network, batch, sparsity, _ms(ours), *cells, *gains])
+    header = ["network", "images", "sparsity", f"{OURS}, ms", *peers, "over eager", "over the best dense f32"]
     slower = [line for case, times in cases.items() if (line := _where_slower(case, times))]
     source = _last(rows)
     return "\n".join(
         [
-            *lines,
+            table(header, lines),
             "",
             "Eager torch: in the faster of its two memory formats. Torch CSR: linear layers and 1x1 convolutions "
             f"alone, as torch has no sparse convolution. {origin(source)}",
@@ -75,18 +73,15 @@ def inference_table(rows_of: Path) -> str:
 
 def trained_table(rows: Sequence[Row]) -> list[str]:
     """A line a checkpoint: score, size and latency as a dense module and as a SparseModel."""
-    lines = [
-        "| configuration | steps | sparsity | score on all test images | as SparseModel | kB | as file of save_sparse "
-        "| ms an image, eager | SparseModel |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    header = ["configuration", "steps", "sparsity", "score on all test images", "as SparseModel", "kB"]
+    header += ["as file of save_sparse", "ms an image, eager", "SparseModel"]
+    lines = []
     for row in rows:
         score = f"{row['score'].removeprefix('test/')} {row['dense_score']} ({row['test_images']})"
-        sizes = " | ".join(f"{int(row[name]) / 1e3:,.0f}" for name in ("dense_bytes", "sparse_bytes"))
-        times = f"{row['dense_ms']} | {row['sparse_ms']}"
-        name = f"`{row['config']}` | {row['steps']} | {row['sparsity']}"
-        lines.append(f"| {name} | {score} | {row['sparse_score']} | {sizes} | {times} |")
-    return [*lines, "", origin(rows)]
+        sizes = [f"{int(row[name]) / 1e3:,.0f}" for name in ("dense_bytes", "sparse_bytes")]
+        run = [f"`{row['config']}`", row["steps"], row["sparsity"], score, row["sparse_score"]]
+        lines.append([*run, *sizes, row["dense_ms"], row["sparse_ms"]])
+    return [table(header, lines), "", origin(rows)]
 
 
 def _last(rows: Sequence[Row]) -> list[Row]:
@@ -131,10 +126,10 @@ def _largest_error(rows_of: Path) -> float:
     return max((float(row["error"]) for row in _last(read_rows(rows_of)) if row["what"] == OURS), default=0.0)
 
 
-def _facts(rows_of: Path) -> list[str]:
+def _facts(rows_of: Path) -> str:
     facts = [row for row in _last(read_rows(rows_of)) if row["unit"] != "ms"]
     lines = [
-        f"| {row['network']}, sparsity {row['sparsity']}: {row['what']} | {row['value']} {row['unit']} |"
+        [f"{row['network']}, sparsity {row['sparsity']}: {row['what']}", f"{row['value']} {row['unit']}"]
         for row in facts
     ]
-    return ["| what | |", "|---|---:|", *lines]
+    return table(["what", ""], lines)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .footprint import Fact
     from .sparse_inference import Measured
 
+OURS = "SparseModel"
+EAGER = ("eager torch", "eager torch, channels last")
 COLUMNS = [
     *("run", "network", "image", "batch", "sparsity", "what", "value", "unit", "low", "high", "error"),
     *("data", "seed", "minutes", "commit", "versions", "machine"),

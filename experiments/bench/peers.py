@@ -19,8 +19,9 @@ from lightning_modules.sparse_inference import SparseModel, compile_sparse
 from lightning_modules.sparse_inference.onnx_export import export_onnx
 from lightning_modules.sparse_inference.trace import found
 
-OURS, CSR = "SparseModel", "torch CSR"
-EAGER = ("eager torch", "eager torch, channels last")
+from .inference_rows import EAGER, OURS
+
+CSR = "torch CSR"
 Run = Callable[[], Any]
 
 
@@ -48,6 +49,11 @@ class Subject:
 def numbers(output: Any) -> Tensor:
     """All outputs in one row."""
     return torch.cat([torch.as_tensor(part).float().flatten() for part in found(object, output)])
+
+
+def difference(output: Any, wanted: Tensor) -> float:
+    """The largest from the wanted :func:`numbers`, of the largest of them."""
+    return float((numbers(output) - wanted).abs().max() / wanted.abs().max())
 
 
 def ours(subject: Subject) -> Run:

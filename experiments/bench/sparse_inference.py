@@ -27,8 +27,8 @@ from lightning_modules.sparse_inference.report import Report
 from ..command import one_line
 from ..trained import run_name, trained
 from .footprint import footprint
-from .inference_rows import append_rows
-from .peers import EAGER, OURS, PEERS, Run, Subject, numbers
+from .inference_rows import EAGER, OURS, append_rows
+from .peers import PEERS, Run, Subject, difference, numbers
 from .sparse_networks import NETWORKS, sparse_network, sparsity_of, test_image
 
 SEED, ROUNDS, PAUSE = 0, 10, 0.01
@@ -93,13 +93,13 @@ def measure(case: Case, network: nn.Module, image: Tensor, peers: Sequence[str],
             try:
                 runs[name] = PEERS[name](subject)
                 runs[name]()
-            except Exception as error:
+            except Exception as error:  # whatever a peer runs into, the table says so
                 if name in (OURS, *EAGER[:1]):
                     raise
                 runs.pop(name, None)
                 found.missing[name] = one_line(error)
         wanted = numbers(runs[EAGER[0]]())
-        errors = {name: float((numbers(run()) - wanted).abs().max() / wanted.abs().max()) for name, run in runs.items()}
+        errors = {name: difference(run(), wanted) for name, run in runs.items()}
         seconds = by_turns(runs, rounds)
     for name, values in seconds.items():
         low, middle, high = (1e3 * value for value in statistics.quantiles(values, n=4))

@@ -23,9 +23,9 @@ from lightning_modules.sparse_inference import load_sparse, save_sparse
 
 from ..provenance import append_row
 from ..trained import run_name, trained
-from .inference_rows import source
+from .inference_rows import EAGER, OURS, source
 from .overhead import quiet_trainer
-from .peers import EAGER, OURS, PEERS, Subject, numbers
+from .peers import PEERS, Subject, difference, numbers
 from .sparse_inference import ROUNDS, by_turns
 from .sparse_networks import test_image
 
@@ -48,7 +48,7 @@ def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: in
         runs = {name: PEERS[name](subject) for name in (OURS, *EAGER)}
         seconds = {name: statistics.median(found) for name, found in by_turns(runs, rounds).items()}
         wanted = numbers(runs[EAGER[0]]())
-        error = (numbers(runs[OURS]()) - wanted).abs().max() / wanted.abs().max()
+        error = difference(runs[OURS](), wanted)
     cli.model.network = subject.ours
     return {
         "config": run_name(checkpoint, config),
@@ -60,7 +60,7 @@ def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: in
         "score": score,
         "dense_score": f"{dense_score:.4f}",
         "sparse_score": f"{_score(cli)[1]:.4f}",
-        "error": f"{float(error):.1e}",
+        "error": f"{error:.1e}",
         **sizes,
         "dense_ms": f"{1e3 * min(seconds[name] for name in EAGER):.4g}",
         "sparse_ms": f"{1e3 * seconds[OURS]:.4g}",
