@@ -9,6 +9,8 @@ from .inner_loops import MAX_TILE
 from .layers import Convolution
 from .places import Places
 from .program import Program
+from .vector_weights import lookups, rows
+from .vectors import LOOKS_UP
 from .weights import pack
 
 DIRECT_UP_TO = 2.5  # readers of a source below which copying it does not pay
@@ -101,12 +103,10 @@ def _is_dot(layer: Convolution, places: Places) -> bool:
 
 
 def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, threads: int) -> None:
-    weight = layer.weight.numpy()[:, :, 0, 0]
-    row, column = np.divmod(np.flatnonzero(weight != 0), weight.shape[1])
-    pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(weight)))])
-    values = weight if dense else weight[row, column]
-    beyond = len(places.lanes)  # entries that are read and not used
-    program.need_scratch(4 * (weight.shape[1] + beyond))
+    weight, lanes = layer.weight.numpy()[:, :, 0, 0], len(places.lanes)
+    form = o.PLACE_DENSE if dense else o.LOOKUP_SPARSE if LOOKS_UP and lanes == 16 else o.PLACE_SPARSE
+    values, index, pointers = lookups(weight, lanes) if form == o.LOOKUP_SPARSE else rows(weight, dense, beyond=lanes)
+    program.need_scratch(4 * (weight.shape[1] + 3 * lanes))
     program.emit_weighted(
         layer.name,
         o.DOT,
@@ -114,10 +114,10 @@ def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, 
         places.source(layer.source),
         places.target(layer.output),
         source_width=weight.shape[1],
-        form=o.PLACE_DENSE if dense else o.PLACE_SPARSE,
-        values=program.address(np.pad(values.ravel(), (0, beyond))),
-        index=program.address(np.pad(column.astype(np.uint16), (0, beyond))),
-        pointers=program.address(pointers.astype(np.int32)),
-        bias=program.address(layer.bias),
+        form=form,
+        values=program.address(values),
+        index=program.address(index),
+        pointers=program.address(pointers),
+        bias=program.address(np.pad(layer.bias.numpy(), (0, lanes))),
         relu=layer.relu,
     )

@@ -7,36 +7,17 @@ every width has a compiled version of its own. A tile is some neighbouring vecto
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import types
 
-from .vectors import F32, I16, I32, I64, Emitter, intrinsic
+from .vectors import F32, I16, I32, I64, Emitter, intrinsic, procedure
 
 DENSE_ROWS = 3
 MAX_TILE = 8
 TILES = (1, 2, 4, 8)  # where fewer versions are worth more than every size
 
 Lanes = tuple[None, ...]
-
-_int, _float = types.int64, types.float32
-
-
-def _void(numbers: int, floats: tuple[int, ...], emit: Callable[..., None]) -> Any:
-    """An intrinsic of ``lanes`` and ``numbers`` arguments, int64 but for the ``floats``, that returns nothing."""
-
-    def typed(lanes: Any) -> Any:
-        kinds = [_float if i in floats else _int for i in range(numbers)]
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emit(Emitter(builder, lanes.count), *arguments[1:])
-            return context.get_dummy_value()
-
-        return types.void(lanes, *kinds), generate
-
-    return typed
 
 
 def _emit_row(e: Emitter, direct: bool, tile: Any, base: Any, index: Any, values: Any, count: Any, *ends: Any) -> None:
@@ -108,31 +89,51 @@ def sparse_row(typing, lanes, tile, base, index, values, count, out, bias, first
     The sum starts with ``bias`` if ``first``, else with what ``out`` holds. ``residual``, ``relu`` and ``mask`` (words
     of ones where the result stays, of zeros where it becomes 0) are applied unless they are 0.
     """
-    return _void(11, (6,), lambda e, *a: _emit_row(e, False, *a))(lanes)
+    return procedure(11, (6,), lambda e, *a: _emit_row(e, False, *a))(lanes)
 
 
 @intrinsic
 def direct_row(typing, lanes, tile, base, index, values, count, out, bias, first, residual, relu, mask):  # type: ignore
     """As :func:`sparse_row`, with int32 indices counted in floats: sources that begin anywhere."""
-    return _void(11, (6,), lambda e, *a: _emit_row(e, True, *a))(lanes)
+    return procedure(11, (6,), lambda e, *a: _emit_row(e, True, *a))(lanes)
 
 
 @intrinsic
 def dense_rows(typing, lanes, tile, base, step, values, count, out, out_step, biases, first, residual, relu, mask):  # type: ignore
     """A tile of three output rows from ``count`` sources ``step`` apart; ``values`` are (source, row)."""
-    return _void(12, (), lambda e, *a: _emit_dense(e, DENSE_ROWS, *a))(lanes)
+    return procedure(12, (), lambda e, *a: _emit_dense(e, DENSE_ROWS, *a))(lanes)
 
 
 @intrinsic
 def dense_row(typing, lanes, tile, base, step, values, count, out, out_step, biases, first, residual, relu, mask):  # type: ignore
     """As :func:`dense_rows`, one output row."""
-    return _void(12, (), lambda e, *a: _emit_dense(e, 1, *a))(lanes)
+    return procedure(12, (), lambda e, *a: _emit_dense(e, 1, *a))(lanes)
 
 
 @intrinsic
 def move(typing, lanes, out, source, stride):  # type: ignore
     """Copy every ``stride``-th float from ``source`` on to one vector."""
-    return _void(3, (), lambda e, out, source, stride: e.store(e.strided(source, stride), out))(lanes)
+    return procedure(3, (), lambda e, out, source, stride: e.store(e.strided(source, stride), out))(lanes)
+
+
+def _emit_transpose(e: Emitter, out: Any, out_step: Any, source: Any, source_step: Any) -> None:
+    rows = [e.load(e.ir.add(source, e.times(source_step, row))) for row in range(e.width)]
+    half = 1
+    while half < e.width:
+        low = [lane if not lane & half else lane - half + e.width for lane in range(e.width)]
+        high = [lane + half if not lane & half else lane + e.width for lane in range(e.width)]
+        for i in (i for i in range(e.width) if not i & half):
+            pair = rows[i], rows[i + half]
+            rows[i], rows[i + half] = e.shuffled(*pair, low), e.shuffled(*pair, high)
+        half *= 2
+    for row, vector in enumerate(rows):
+        e.store(vector, e.ir.add(out, e.times(out_step, row)))
+
+
+@intrinsic
+def transpose(typing, lanes, out, out_step, source, source_step):  # type: ignore
+    """Copy a square of floats, a vector wide, so that its rows become columns; rows are so many bytes apart."""
+    return procedure(4, (), _emit_transpose)(lanes)
 
 
 @intrinsic
@@ -144,7 +145,7 @@ def affine(typing, lanes, out, source, scale, shift, other, relu, mask):  # type
         e.ir.store(e.multiply_add(e.load(source), e.spread(scale), e.spread(shift)), total)
         e.finish([total], out, *ends)
 
-    return _void(7, (2, 3), emit)(lanes)
+    return procedure(7, (2, 3), emit)(lanes)
 
 
 @intrinsic
@@ -155,7 +156,7 @@ def blend(typing, lanes, out, first, second, share):  # type: ignore
         a = e.load(first)
         e.store(e.multiply_add(e.ir.fsub(e.load(second), a), e.spread(share), a), out)
 
-    return _void(4, (3,), emit)(lanes)
+    return procedure(4, (3,), emit)(lanes)
 
 
 def _emit_pool(e: Emitter, out: Any, source: Any, row: Any, start: Any, stop: Any, *ends: Any) -> None:
@@ -184,52 +185,4 @@ def pool_vector(typing, lanes, out, source, row, start, stop, kernel, stride, le
     The windows have rows ``start`` to ``stop`` from ``source`` on, ``row`` bytes apart, and ``kernel`` columns; those
     outside 0 to ``width`` do not count, the first lane's first being ``left``.
     """
-    return _void(10, (9,), _emit_pool)(lanes)
-
-
-def _emit_dot(e: Emitter, sparse: bool, out: Any, vector: Any, index: Any, values: Any, count: Any, *ends: Any) -> None:
-    bias, relu = ends
-    sums = e.variables(2)
-    for total in sums:
-        e.ir.store(ir.Constant(e.vector, [0.0] * e.width), total)
-
-    lanes = ir.Constant(ir.VectorType(I64, e.width), list(range(e.width)))
-
-    def sources(k: Any, inside: Any = None) -> Any:
-        if not sparse:
-            return e.load(vector, e.times(k, 4))
-        places = e.ir.zext(e.load(index, e.times(k, 2), ir.VectorType(I16, e.width)), ir.VectorType(I64, e.width))
-        return e.gather(vector, places, inside)
-
-    whole = e.ir.and_(count, I64(-2 * e.width))
-    with e.loop(I64(0), whole, 2 * e.width) as (k, _):
-        for s, total in enumerate(sums):
-            place = e.ir.add(k, I64(s * e.width))
-            e.ir.store(e.multiply_add(e.load(values, e.times(place, 4)), sources(place), e.ir.load(total)), total)
-    with e.loop(whole, count, e.width) as (k, _):
-        inside = e.ir.icmp_signed("<", lanes, e.spread(e.ir.sub(count, k)))
-        before = e.ir.load(sums[0])
-        more = e.multiply_add(e.load(values, e.times(k, 4)), sources(k, inside), before)
-        e.ir.store(e.ir.select(inside, more, before), sums[0])
-    rest = e.single()
-    e.ir.store(e.ir.fadd(bias, e.total(e.ir.fadd(*map(e.ir.load, sums)))), rest)
-    with e.unless_zero(relu):
-        zero = ir.Constant(F32, 0.0)
-        total = e.ir.load(rest)
-        e.ir.store(e.ir.select(e.ir.fcmp_ordered("<", total, zero), zero, total), rest)
-    e.store(e.ir.load(rest), out)
-
-
-@intrinsic
-def sparse_dot(typing, lanes, out, vector, index, values, count, bias, relu):  # type: ignore
-    """One number: ``bias`` plus the sum of ``values[k] * vector[index[k]]``, with ReLU.
-
-    All three may be read for a vector beyond ``count``.
-    """
-    return _void(7, (5,), lambda e, *a: _emit_dot(e, True, *a))(lanes)
-
-
-@intrinsic
-def dense_dot(typing, lanes, out, vector, index, values, count, bias, relu):  # type: ignore
-    """As :func:`sparse_dot` for all of a vector; ``index`` is not looked at."""
-    return _void(7, (5,), lambda e, *a: _emit_dot(e, False, *a))(lanes)
+    return procedure(10, (9,), _emit_pool)(lanes)

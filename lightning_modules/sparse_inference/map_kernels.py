@@ -7,13 +7,11 @@ from typing import Any
 
 import numba
 
-from .inner_loops import affine, blend, move, pool_vector
+from .inner_loops import affine, blend, move, pool_vector, transpose
 from .memory import peek, peek_int, poke
 from .operations import MAXIMUM
 
 _COMPILED_CODE_CALLS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # and nobody else
-
-_LINE = 16  # channels of a tensor of single pixels that share a line of the cache
 
 compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", **_COMPILED_CODE_CALLS)
 
@@ -29,16 +27,30 @@ def _copy(out, source, number, lanes):  # type: ignore
 
 
 @compiled
+def _transpose(out, out_right, out_down, source, right, down, width, height, lanes):  # type: ignore
+    """Copy a matrix whose neighbours are so many bytes apart, there and here; in squares where one of both is dense."""
+    wide = width // len(lanes) * len(lanes) if max(min(out_right, right), min(out_down, down)) == 4 else 0
+    high = height // len(lanes) * len(lanes)
+    for x in range(0, wide, len(lanes)):
+        for y in range(0, high, len(lanes)):
+            there, here = out + x * out_right + y * out_down, source + x * right + y * down
+            if right == 4:
+                transpose(lanes, there, out_right, here, down)
+            else:
+                transpose(lanes, there, out_down, here, right)
+    for y in range(height):
+        for x in range(wide if y < high else 0, width):
+            poke(out + x * out_right + y * out_down, peek(source + x * right + y * down))
+
+
+@compiled
 def load(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
     """Images of a contiguous tensor (images, channels, height, width) to a map."""
     number = min(op.images, valid)
     if op.target_height * op.target_width == 1:
-        for line in range(start, stop, _LINE):
-            for g in range(number):
-                out = memory + op.target + 4 * g * op.target_rows * op.target_row
-                source = tensor + 4 * (first + g) * op.channels
-                for c in range(line, min(line + _LINE, stop)):
-                    poke(out + c * op.target_plane, peek(source + 4 * c))
+        apart = 4 * op.target_rows * op.target_row
+        out, source = memory + op.target + start * op.target_plane, tensor + 4 * (first * op.channels + start)
+        _transpose(out, op.target_plane, apart, source, 4, 4 * op.channels, stop - start, number, lanes)
         return
     for c in range(start, stop):
         for g in range(number):
@@ -53,12 +65,9 @@ def store(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
     """The inverse of :func:`load`."""
     number = min(op.images, valid)
     if op.source_height * op.source_width == 1:
-        for line in range(start, stop, _LINE):
-            for g in range(number):
-                source = memory + op.source + 4 * g * op.source_rows * op.source_row
-                out = tensor + 4 * (first + g) * op.channels
-                for c in range(line, min(line + _LINE, stop)):
-                    poke(out + 4 * c, peek(source + c * op.source_plane))
+        apart = 4 * op.source_rows * op.source_row
+        out, source = tensor + 4 * (first * op.channels + start), memory + op.source + start * op.source_plane
+        _transpose(out, 4, 4 * op.channels, source, op.source_plane, apart, stop - start, number, lanes)
         return
     for c in range(start, stop):
         for g in range(number):

@@ -67,7 +67,6 @@ class SparseModel(nn.Module):
             raise ValueError("a SparseModel cannot be trained: train the module it was made of and compile it again")
         return self
 
-    @torch.no_grad()
     def forward(self, image: Tensor) -> Any:
         """What the module returns for a float32 tensor on the CPU, images first.
 
@@ -76,10 +75,11 @@ class SparseModel(nn.Module):
             ValueError: it is on another device.
         """
         _check_input(image)
-        if not image.numel():
+        plan = self._plan(image, torch.get_num_threads()) if image.numel() else "an empty batch"
+        if isinstance(plan, Plan):
+            return plan(image)
+        with torch.no_grad():
             return self.module(image)
-        plan = self._plan(image, torch.get_num_threads())
-        return self.module(image) if isinstance(plan, str) else plan(image)
 
     def reasons(self) -> list[str]:
         """Why parts of the network run in torch, for the input that came last; empty if all of it runs in kernels.
@@ -140,6 +140,7 @@ class SparseModel(nn.Module):
             self._plans.move_to_end(key)
             return self._plans[key]
 
+    @torch.no_grad()
     def _made(self, image: Tensor, threads: int) -> Plan | str:
         try:
             draft = self._draft(image, threads)

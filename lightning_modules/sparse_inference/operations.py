@@ -12,8 +12,9 @@ import numpy as np
 # kinds
 LOAD, STORE, CONVOLUTION, DOT, AFFINE, MAXIMUM, AVERAGE, MEAN, FLATTEN, RESIZE = range(10)
 
-# how a convolution reads: copies of its windows in a panel, or the map in place; sparse or dense weights
-PANEL_SPARSE, PLACE_SPARSE, DIRECT_SPARSE, PANEL_DENSE, PLACE_DENSE = range(5)
+# how a convolution reads: copies of its windows in a panel, or the map in place; sparse or dense weights; the last is
+# for linear layers of one image
+PANEL_SPARSE, PLACE_SPARSE, DIRECT_SPARSE, PANEL_DENSE, PLACE_DENSE, LOOKUP_SPARSE = range(6)
 
 _FIELDS = """
     kind tasks

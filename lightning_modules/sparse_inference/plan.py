@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .calibration import DENSE_FROM, Seconds, compare, is_unsure
@@ -40,11 +41,19 @@ class Plan:
     reasons: list[str]
     threads: int
 
+    def __post_init__(self) -> None:
+        self._whole: Stage | None = None  # what goes from the image to the result without a detour
+        step = self.steps[0] if len(self.steps) == 1 else None
+        if isinstance(step, Stage) and step.loads == [Value(0)] and self.result == step.stores[0][0]:
+            self._whole = step
+
     @property
     def stages(self) -> list[Stage]:
         return [step for step in self.steps if isinstance(step, Stage)]
 
     def __call__(self, image: Tensor) -> Any:
+        if self._whole is not None:
+            return self._whole([image], self.threads)[0]
         values: dict[Value, Tensor] = {Value(0): image}
         for step in self.steps:
             if isinstance(step, Stage):
@@ -55,6 +64,7 @@ class Plan:
         return replace(self.result, Value, lambda value: values[value])
 
 
+@torch.no_grad()
 def _call(step: Fallback, values: dict[Value, Tensor]) -> None:
     arguments, keywords = replace((step.call.arguments, step.call.keywords), Value, lambda value: values[value])
     result = step.call.function(*arguments, **keywords)

@@ -31,9 +31,10 @@ class Memory(NamedTuple):
 
 @dataclass
 class Workspace:
-    """Memory of one run at a time, and of each thread's own."""
+    """Memory of one run at a time, and of each thread's own; counters for runs of a single thread."""
 
     memory: Memory
+    counters: Memory
     scratches: list[Memory]
 
 
@@ -93,14 +94,17 @@ class Stage:
         self, tensors: NDArray[np.int64], first: int, batch: int, threads: int, operations: NDArray[np.void]
     ) -> None:
         """All threads on the same images."""
-        workspace, counters = self._workspace(threads), _counters(operations)
+        workspace = self._workspace(threads)
+        if threads == 1:
+            self._alone(tensors, first, batch, workspace, operations)
+        else:
+            counters = _counters(operations)  # new ones, since a helper may come when all is long done
 
-        def work(number: int) -> None:
-            self._run(tensors, first, batch, workspace, operations, counters, number)
+            def work(number: int) -> None:
+                self._run(tensors, first, batch, workspace, operations, counters, number)
 
-        if threads > 1:
             workers.help(work, threads - 1)
-        work(0)
+            work(0)
         self._put_back(workspace)
 
     def _side_by_side(self, tensors: NDArray[np.int64], firsts: range, batch: int, threads: int) -> None:
@@ -110,8 +114,7 @@ class Stage:
         def work(_: int) -> None:
             workspace = self._workspace(1)
             while (number := next(numbers)) < len(firsts):
-                counters = _counters(self.operations)
-                self._run(tensors, firsts[number], batch, workspace, self.operations, counters, 0)
+                self._alone(tensors, firsts[number], batch, workspace, self.operations)
                 left.release()
             self._put_back(workspace)
 
@@ -119,6 +122,18 @@ class Stage:
         work(0)
         for _ in firsts:
             left.acquire()
+
+    def _alone(
+        self,
+        tensors: NDArray[np.int64],
+        first: int,
+        batch: int,
+        workspace: Workspace,
+        operations: NDArray[np.void],
+    ) -> None:
+        """A single thread."""
+        workspace.counters.array.fill(0)
+        self._run(tensors, first, batch, workspace, operations, workspace.counters, 0)
 
     def _run(
         self,
@@ -137,7 +152,7 @@ class Stage:
     def _workspace(self, threads: int) -> Workspace:
         with self.lock:
             workspace = self.idle.pop() if self.idle else None
-        workspace = workspace or Workspace(_placed(_zeros(self.memory)), [])
+        workspace = workspace or Workspace(_placed(_zeros(self.memory)), _counters(self.operations), [])
         while len(workspace.scratches) < threads:
             workspace.scratches.append(_placed(np.zeros(self.scratch + 64, np.uint8)))
         return workspace

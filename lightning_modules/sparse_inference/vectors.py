@@ -7,6 +7,7 @@ from typing import Any
 
 import llvmlite.binding
 import llvmlite.ir as ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
@@ -15,10 +16,13 @@ intrinsic: Callable[[Callable[..., Any]], Any] = _intrinsic  # numba says that i
 I16, I32, I64, F32 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 
+_FEATURES = llvmlite.binding.get_host_cpu_features()
+LOOKS_UP = bool(_FEATURES.get("avx512f"))  # whether one instruction picks 16 floats out of 32
+
+
 def machine_width() -> int:
     """Floats in the widest vectors of this machine: 16 with AVX-512, 8 with AVX, else 4."""
-    features = llvmlite.binding.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 8 if features.get("avx") else 4
+    return 16 if LOOKS_UP else 8 if _FEATURES.get("avx") else 4
 
 
 class Emitter:
@@ -36,7 +40,8 @@ class Emitter:
 
     def load(self, address: Any, offset: Any = 0, kind: Any = None) -> Any:
         kind = kind or self.vector
-        align = 4 if kind in (self.vector, F32) else None
+        number = kind.element if isinstance(kind, ir.VectorType) else kind  # a vector may begin at any of its numbers
+        align = number.width // 8 if isinstance(number, ir.IntType) else 4
         return self.ir.load(self.pointer(address, offset), typ=kind, align=align)
 
     def store(self, value: Any, address: Any, offset: Any = 0) -> None:
@@ -88,12 +93,15 @@ class Emitter:
             with sparse, self.ir.if_else(self.ir.icmp_signed("==", stride, I64(2))) as (even, other):
                 with even:
                     both = self.load(address), self.load(address, self.bytes)
-                    places = ir.Constant(ir.VectorType(I32, self.width), list(range(0, 2 * self.width, 2)))
-                    self.ir.store(self.ir.shuffle_vector(*both, places), found)
+                    self.ir.store(self.shuffled(*both, list(range(0, 2 * self.width, 2))), found)
                 with other:
                     places = ir.Constant(ir.VectorType(I64, self.width), list(range(self.width)))
                     self.ir.store(self.gather(address, self.ir.mul(places, self.spread(stride))), found)
         return self.ir.load(found)
+
+    def shuffled(self, first: Any, second: Any, places: list[int]) -> Any:
+        """The lanes of two vectors, counted through, in another order."""
+        return self.ir.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, self.width), places))
 
     def spread(self, number: Any) -> Any:
         """A number in every lane."""
@@ -107,8 +115,7 @@ class Emitter:
         half = self.width // 2
         while half:
             places = [(lane + half) % self.width for lane in range(self.width)]
-            other = self.ir.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(I32, self.width), places))
-            vector, half = self.ir.fadd(vector, other), half // 2
+            vector, half = self.ir.fadd(vector, self.shuffled(vector, vector, places)), half // 2
         return self.ir.extract_element(vector, I32(0))
 
     def gather(self, address: Any, places: Any, inside: Any = None) -> Any:
@@ -124,6 +131,15 @@ class Emitter:
             ir.Constant(self.vector, ir.Undefined),
         ]
         return self.call("masked.gather", self.vector, arguments, f".v{self.width}p0")
+
+    def looked_up(self, address: Any, first: Any, second: Any, places: Any) -> Any:
+        """The floats at places, int32, of two vectors that are also at an address."""
+        if not LOOKS_UP or self.width != 16:
+            return self.gather(address, self.ir.zext(places, ir.VectorType(I64, self.width)))
+        name = "llvm.x86.avx512.vpermi2var.ps.512"
+        kind = ir.FunctionType(self.vector, [self.vector, places.type, self.vector])
+        function = self.ir.module.globals.get(name) or ir.Function(self.ir.module, kind, name)
+        return self.ir.call(function, [first, places, second])
 
     def finish(self, sums: list[Any], out: Any, residual: Any, relu: Any, mask: Any) -> None:
         """Add a residual, apply ReLU and mask, as far as they are not 0, and store a tile."""
@@ -160,3 +176,18 @@ class Emitter:
             emit(size)
             self.ir.branch(end)
         self.ir.position_at_end(end)
+
+
+def procedure(numbers: int, floats: tuple[int, ...], emit: Callable[..., None]) -> Any:
+    """An intrinsic of ``lanes`` and ``numbers`` arguments, int64 but for the ``floats``, that returns nothing."""
+
+    def typed(lanes: Any) -> Any:
+        kinds = [types.float32 if i in floats else types.int64 for i in range(numbers)]
+
+        def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+            emit(Emitter(builder, lanes.count), *arguments[1:])
+            return context.get_dummy_value()
+
+        return types.void(lanes, *kinds), generate
+
+    return typed

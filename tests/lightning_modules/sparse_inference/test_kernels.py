@@ -91,6 +91,15 @@ def test_linear_layers(inputs: int, outputs: int, batch: int, dense: bool, spars
     assert difference(layer, torch.randn(batch, inputs), lanes, dense=dense) < 1e-4
 
 
+@pytest.mark.parametrize("batch", [1, 37])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_two_threads_share_a_linear_layer(batch: int, lanes: int) -> None:
+    layer = nn.Linear(531, 203)
+    layer.weight.data[torch.rand(layer.weight.shape, generator=torch.manual_seed(0)) < 0.9] = 0
+    layer.weight.data[40:60] = 0
+    assert difference(nn.Sequential(layer, nn.ReLU()), torch.randn(batch, 531), lanes, 2) < 1e-4
+
+
 MAPS: list[Callable[[Tensor], Tensor]] = [
     lambda x: F.max_pool2d(x, 3, 2, 1),
     lambda x: F.max_pool2d(x, 2),
