@@ -142,7 +142,7 @@ class MaskOwner(pl.Callback, ABC):
         else:
             self._draw(trainer, pl_module)
         counts = self.masks.counts
-        self._target = self._wanted(counts)
+        self._target = dict(self._wanted(counts))  # of its own: updates change it
         self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
         self.masks.apply_to_weights(self._weights)
         for name, mask in self.masks.items():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .masks import halves
-from .sharding import whole
+from .sharding import is_sharded, whole
 from .transfer import fetch, norms_of
 
 
@@ -46,11 +46,14 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
         >>> flow[""]
         GradientFlow(total=5.0, active=3.0, inactive=4.0)
     """
-    dense = {name: _plain(gradient) for name, gradient in gradients.items() if name not in masks}
-    active, inactive = dict(zip(dense, norms_of(dense.values()), strict=True)), {}
-    for name, gradient in gradients.items():
+    together = [name for name, gradient in gradients.items() if not (name in masks or is_sharded(gradient))]
+    active = dict(zip(together, norms_of(_plain(gradients[name]) for name in together), strict=True))
+    inactive = {}
+    for name, gradient in gradients.items():  # those that take memory, one by one
         if name in masks:
             active[name], inactive[name] = norms_of(halves(_plain(gradient), masks[name]))
+        elif is_sharded(gradient):
+            [active[name]] = norms_of([_plain(gradient)])
     norms = iter(fetch([*active.values(), *inactive.values()]))  # one transfer
     moving, hidden = ({name: next(norms) for name in part} for part in (active, inactive))
     flows = {name: _flow([moving[name]], [hidden.get(name, 0.0)]) for name in gradients}

@@ -24,5 +24,5 @@ def fetch(numbers: Iterable[Tensor]) -> list[Any]:
 def norms_of(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
     """The L2 norm of each tensor in single precision at least; a few launches for all that are of one dtype."""
     tensors = list(tensors)
-    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
+    dtype = reduce(torch.promote_types, {tensor.dtype for tensor in tensors}, torch.float32)
     return torch._foreach_norm(tensors, 2, dtype) if tensors else ()
