@@ -38,7 +38,8 @@ def test_what_is_not_finite_stays_on_its_side_of_the_mask(dtype: torch.dtype) ->
     assert (flow["hidden"].active, flow["shown"].inactive) == (3.0, 4.0)
     assert (flow["dense"], flow["empty"]) == (GradientFlow(2.0, 2.0, 0.0), GradientFlow(0.0, 0.0, 0.0))
     assert all(math.isnan(flow[name].total) for name in ("hidden", "shown", ""))
-    assert math.isnan(flow["shown"].active) and math.isnan(flow["hidden"].inactive)
+    assert math.isnan(flow["shown"].active)
+    assert math.isnan(flow["hidden"].inactive)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
