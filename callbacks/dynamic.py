@@ -162,7 +162,7 @@ class DynamicSparseTraining(PeriodicUpdates):
 
     def new_mask(self, name: str, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
         """The new mask of a layer that exchanges ``n`` of its connections."""
-        return drop_and_grow(self.masks[name], drop_score, grow_score, n)
+        return drop_and_grow(self.masks[name], drop_score, grow_score, n, active=self.masks.counts[name])
 
     def _scores(self, weights: Mapping[str, nn.Parameter], step: int) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Drop and grow scores of each of ``weights``; what is averaged stands for its gradient."""

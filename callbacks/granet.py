@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from .periodic import check_drop_fraction, lr_ratio
 from .pruning import GradualPruning
-from .sparsity import ERK, Cosine, Cubic, Distribution, PruningWindow, Schedule, SparseWeight, drop_and_grow
+from .sparsity import ERK, Cosine, Cubic, Distribution, Masks, PruningWindow, Schedule, SparseWeight, drop_and_grow
 
 
 class GraNet(GradualPruning):
@@ -85,8 +85,8 @@ class GraNet(GradualPruning):
         masks = {name: self.masks[name] for name in weights} | self._pruned(scores, step)
         held = self._members(optimizer)
         fraction = self.drop_fraction(self.window.progress(step, self._total_steps), lr_ratio(optimizer, held))
-        for name, mask in masks.items():
+        for name, active in Masks(masks).counts.items():
             if (grad := weights[name].grad) is not None:
-                n = math.floor(int(mask.count_nonzero()) * fraction)
-                masks[name] = drop_and_grow(mask, scores[name], grad.abs(), n)
+                n = math.floor(active * fraction)
+                masks[name] = drop_and_grow(masks[name], scores[name], grad.abs(), n, active=active)
         return masks

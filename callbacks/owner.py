@@ -30,7 +30,8 @@ from .observer import MaskObserver, callbacks_of, log_metrics
 from .progress import ExactResume
 from .sparsity import Masks, SparseWeight
 from .sparsity.masks import clear_state, count_outside, zero_inactive
-from .sparsity.sharding import is_zero
+from .sparsity.sharding import all_zero
+from .sparsity.transfer import fetch
 from .weight_averages import averaged_leaks, forget
 
 STATE = {"masks", "backward_masks", "reservoir"}  # public, but no arguments
@@ -141,7 +142,7 @@ class MaskOwner(pl.Callback, ABC):
         else:
             self._draw(trainer, pl_module)
         counts = self.masks.counts
-        self._target = self._wanted(counts)
+        self._target = dict(self._wanted(counts))  # of its own: updates change it
         self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
         self.masks.apply_to_weights(self._weights)
         for name, mask in self.masks.items():
@@ -245,19 +246,21 @@ class MaskOwner(pl.Callback, ABC):
         """Put new masks in force: entries that change start from 0, weight and optimizer state alike."""
         for observer in self._observers:
             observer.on_before_mask_update(trainer, pl_module, self.masks)
-        kept = 0
+        before, stayed = self.masks.counts, []
         with torch.no_grad():
             for name, mask in changed.items():
                 same = mask == self.masks[name]
-                kept += int((mask & same).count_nonzero())
+                stayed.append(same.count_nonzero())
                 self.exchange(optimizer, name, mask, same)
                 forget(trainer, name, same)
         self.masks = self.masks.replace(changed).beside(self._weights)
         active = sum(self.masks.counts[name] for name in changed)
+        moved = sum(mask.numel() for mask in changed.values()) - sum(fetch(stayed))  # dropped or grown
+        grown = (moved + active - sum(before[name] for name in changed)) // 2
         check_equal_masks(trainer, self.masks)
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
-        log_metrics(trainer, {f"{self._prefix}churn": 1 - kept / active if active else 0.0})
+        log_metrics(trainer, {f"{self._prefix}churn": grown / active if active else 0.0})
         self._look_for_dead(trainer, changed)
         self.masks_changed(trainer, optimizer, changed)
 
@@ -298,14 +301,15 @@ class MaskOwner(pl.Callback, ABC):
 
     def dead_units(self) -> dict[str, int]:
         """How many output units of each weight have no active connection, during a fit."""
-        return {name: weight.unconnected(self.masks[name]) for name, weight in self._selected.items()}
+        units = fetch(weight.unconnected(self.masks[name]) for name, weight in self._selected.items())
+        return dict(zip(self._selected, units, strict=True))
 
     def _look_for_dead(self, trainer: pl.Trainer, changed: Iterable[str]) -> None:
         """Log units without connections, and warn of weights that are all 0; once each."""
         units = self.dead_units()
         named = {f"{self._prefix}dead_units/{name}": float(count) for name, count in units.items() if count}
         log_metrics(trainer, {f"{self._prefix}dead_units": float(sum(units.values())), **named})
-        dead = [name for name in changed if name not in self._dead and is_zero(self._weights[name])]
+        dead = all_zero({name: self._weights[name] for name in changed if name not in self._dead})
         self._dead.update(dead)
         if dead:
             rank_zero_warn(
@@ -315,7 +319,7 @@ class MaskOwner(pl.Callback, ABC):
 
     def _leaks(self, masks: Masks) -> int:
         """Number of weights outside the masks that are not 0."""
-        return sum(count_outside(self._weights[name], mask) for name, mask in masks.items())
+        return count_outside(self._weights, masks)
 
     # --- checkpoint -----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from .sparse_training import SparseTraining
 from .sparsity import Schedule, UpdateWindow
 from .sparsity.masks import count_packed, pack
 from .sparsity.sharding import agreed, here
+from .sparsity.transfer import fetch, norms_of
 from .weight_averages import epochs_without_steps
 
 
@@ -96,7 +97,7 @@ class PeriodicUpdates(SparseTraining, ABC):
         log_metrics(trainer, {f"{self._prefix}explored": self.explored() / self.masks.size})
 
     def explored(self) -> int:
-        return sum(map(count_packed, self._explored.values()))
+        return count_packed(self._explored.values())
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -136,8 +137,9 @@ def lr_ratio(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> float
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether all entries are finite numbers."""
-    # a sum passes NaN and infinity on; it may also overflow, so that a second look decides
-    return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)
+    tensors = list(tensors)
+    # a norm passes NaN and infinity on; it may also overflow, so that a second look decides
+    return all(map(math.isfinite, fetch(norms_of(tensors)))) or all(fetch(t.isfinite().all() for t in tensors))
 
 
 def _steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:

@@ -18,6 +18,7 @@ from .sparsity import (
     Distribution,
     Initialization,
     Magnitude,
+    Masks,
     PruningWindow,
     Schedule,
     Score,
@@ -129,7 +130,7 @@ class GradualPruning(PeriodicUpdates):
             total = sum(scheduled[name] for name in scores)
             fewer = total < sum(active.values())
             changed = prune_globally(scores, masks, total, keep_layers=True) if fewer else {}
-            kept = {name: int(mask.count_nonzero()) for name, mask in changed.items()}
+            kept = Masks(changed).counts
         self._target.update(kept)
         return changed
 

@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from .dynamic import DynamicSparseTraining
 from .periodic import lr_ratio
-from .sparsity import Gradient, GradientAverages, redistribute
+from .sparsity import Gradient, GradientAverages, Masks, redistribute
+from .sparsity.transfer import fetch
 
 
 class SNFS(DynamicSparseTraining):
@@ -67,12 +68,13 @@ class SNFS(DynamicSparseTraining):
         if not self.redistribute:
             return super().new_masks(optimizer, weights, step)
         fraction = self.drop_fraction(self.window.progress(step, self._total_steps), lr_ratio(optimizer, weights))
-        drop, grow, shares, dropped = {}, {}, {}, {}
+        drop, grow, means, dropped = {}, {}, {}, {}
         for name, drop_score, grow_score in self._scores(weights, step):
             mask, count = self.masks[name], self.masks.counts[name]
             drop[name], grow[name] = drop_score, grow_score
-            shares[name] = float(self._averages.values[name].abs()[mask].mean()) if count else 0.0
+            means[name] = self._averages.values[name].abs()[mask].sum() / max(count, 1)
             dropped[name] = min(math.floor(count * fraction), max(count - 1, 0))
+        shares = dict(zip(means, fetch(means.values()), strict=True))
         changed = redistribute({name: self.masks[name] for name in drop}, drop, grow, dropped, shares)
-        self._target.update({name: int(mask.count_nonzero()) for name, mask in changed.items()})
+        self._target.update(Masks(changed).counts)
         return changed

@@ -133,9 +133,8 @@ class SRigL(DynamicSparseTraining):
 
     def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
         super().masks_changed(trainer, optimizer, changed)
-        layers = self._selected.items()
-        active = sum(int(layer.by_neuron(self.masks[name]).any(1).count_nonzero()) for name, layer in layers)
-        neurons = sum(layer.neurons for _, layer in layers)
+        neurons = sum(layer.neurons for layer in self._selected.values())
+        active = neurons - sum(self.dead_units().values())
         log_metrics(trainer, {f"{self._prefix}ablated": 1 - active / neurons})
 
     def _state(self) -> dict[str, Any]:

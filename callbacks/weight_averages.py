@@ -36,7 +36,7 @@ def forget(trainer: pl.Trainer, name: str, kept: Tensor) -> None:
 def averaged_leaks(trainer: pl.Trainer, masks: Mapping[str, Tensor]) -> int:
     """Number of averages outside the masks that are not 0."""
     averages = averages_of(trainer)
-    return sum(count_outside(average.get_parameter(name), mask) for average in averages for name, mask in masks.items())
+    return sum(count_outside({name: average.get_parameter(name) for name in masks}, masks) for average in averages)
 
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:

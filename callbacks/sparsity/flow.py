@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .masks import zero_inactive
-from .sharding import whole
+from .masks import halves
+from .sharding import is_sharded, whole
+from .transfer import fetch, norms_of
 
 
 @dataclass(frozen=True)
@@ -44,29 +46,29 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
         >>> flow[""]
         GradientFlow(total=5.0, active=3.0, inactive=4.0)
     """
-    squares = []
-    for name, gradient in gradients.items():
-        active, inactive = _plain(gradient), None
+    together = [name for name, gradient in gradients.items() if not (name in masks or is_sharded(gradient))]
+    active = dict(zip(together, norms_of(_plain(gradients[name]) for name in together), strict=True))
+    inactive = {}
+    for name, gradient in gradients.items():  # those that take memory, one by one
         if name in masks:
-            active, inactive = active.clone(), active.clone()
-            zero_inactive(active, masks[name])
-            zero_inactive(inactive, ~masks[name])
-        norms = [
-            torch.linalg.vector_norm(part) if part is not None else active.new_zeros(()) for part in (active, inactive)
-        ]
-        squares.append(torch.stack(norms).double() ** 2)
-    if not squares:
-        return {"": GradientFlow(0.0, 0.0, 0.0)}
-    table = torch.stack([*squares, torch.stack(squares).sum(0)]).cpu()  # one transfer
-    return {
-        name: GradientFlow(float(row.sum().sqrt()), *map(float, row.sqrt()))
-        for name, row in zip([*gradients, ""], table, strict=True)
-    }
+            active[name], inactive[name] = norms_of(halves(_plain(gradient), masks[name]))
+        elif is_sharded(gradient):
+            [active[name]] = norms_of([_plain(gradient)])
+    norms = iter(fetch([*active.values(), *inactive.values()]))  # one transfer
+    moving, hidden = ({name: next(norms) for name in part} for part in (active, inactive))
+    flows = {name: _flow([moving[name]], [hidden.get(name, 0.0)]) for name in gradients}
+    return {**flows, "": _flow(moving.values(), hidden.values())}
+
+
+def _flow(active: Iterable[float], inactive: Iterable[float]) -> GradientFlow:
+    """What moves and what is hidden, of parts with these norms."""
+    squares = [sum(norm * norm for norm in norms) for norms in (active, inactive)]
+    return GradientFlow(*map(math.sqrt, (sum(squares), *squares)))
 
 
 def _plain(gradient: Tensor) -> Tensor:
-    """The numbers of a gradient as dense real floats: those of an embedding may be sparse, others complex."""
+    """The numbers of a gradient as dense real ones: those of an embedding may be sparse, others complex."""
     gradient = whole(gradient.detach())
     if gradient.is_sparse:
         gradient = gradient.coalesce().values()
-    return (torch.view_as_real(gradient) if gradient.is_complex() else gradient).float()
+    return torch.view_as_real(gradient) if gradient.is_complex() else gradient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from .randomness import generator_for
 from .sharding import here, part_for, total
+from .transfer import fetch
 
 
 class Masks(Mapping[str, Tensor]):
@@ -73,7 +74,7 @@ class Masks(Mapping[str, Tensor]):
     @cached_property
     def counts(self) -> dict[str, int]:
         """Number of active weights by name."""
-        return {name: int(mask.count_nonzero()) for name, mask in self.items()}
+        return dict(zip(self, fetch(mask.count_nonzero() for mask in self.values()), strict=True))
 
     @cached_property
     def density(self) -> dict[str, float]:
@@ -185,13 +186,24 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
         bits.mul_(mask)
 
 
-def count_outside(tensor: Tensor, mask: Tensor) -> int:
-    """Number of entries of ``tensor``, on all processes that share it, that are not 0 where ``mask`` is False.
+def halves(tensor: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """A copy of ``tensor`` that is exactly 0 where ``mask`` is False, and one that is 0 where it is True."""
+    active = tensor.clone()
+    zero_inactive(active, mask)
+    bits = _BITS[tensor.element_size()]
+    return active, (tensor.view(bits) - active.view(bits)).view(tensor.dtype)
 
-    The mask may be on any device.
+
+def count_outside(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> int:
+    """Number of entries of ``tensors``, on all processes that share them, that are not 0 where ``masks`` are False.
+
+    The masks may be on any device.
     """
-    found = (here(tensor.detach()).bool() > part_for(mask.to(tensor.device), tensor)).count_nonzero()
-    return int(total(found, tensor))
+    return sum(fetch(total(_outside(tensors[name], mask), tensors[name]) for name, mask in masks.items()))
+
+
+def _outside(tensor: Tensor, mask: Tensor) -> Tensor:
+    return (here(tensor.detach()).bool() > part_for(mask.to(tensor.device), tensor)).count_nonzero()
 
 
 @torch.no_grad()
@@ -214,21 +226,25 @@ def pack(mask: Tensor) -> Tensor:
         tensor([5], dtype=torch.uint8)
     """
     eight = torch.nn.functional.pad(mask.flatten().view(torch.uint8), (0, -mask.numel() % 8)).view(torch.int64)
-    # the product moves bit 0 of byte i to bit 56 + i, and no two of its terms meet
-    return ((eight * 0x0102040810204080) >> 56).to(torch.uint8)
+    # the product moves bit 0 of byte i to bit 56 + i, in byte 7, and no two of its terms meet
+    return (eight * 0x0102040810204080).view(torch.uint8)[7::8].clone()
 
 
 _ONES = torch.tensor([value.bit_count() for value in range(256)], dtype=torch.uint8)
 
 
-def count_packed(packed: Tensor) -> int:
-    """Number of True entries in what :func:`pack` returns.
+def count_packed(packed: Iterable[Tensor]) -> int:
+    """Number of True entries in what :func:`pack` returns of some masks.
 
     Example:
-        >>> count_packed(pack(torch.tensor([True, False, True])))
+        >>> count_packed([pack(torch.tensor([True, False, True]))])
         2
     """
-    return int(_ONES.to(packed.device)[packed.int()].sum())
+    ones, sums = _ONES, []
+    for eights in packed:
+        ones = ones.to(eights.device)  # once
+        sums.append(ones[eights.int()].sum())
+    return sum(fetch(sums))
 
 
 def unpack(packed: Tensor, shape: torch.Size) -> Tensor:

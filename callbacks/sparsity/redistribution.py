@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from torch import Tensor
 
+from .masks import Masks
 from .updates import top_k
 
 
@@ -82,12 +83,12 @@ def redistribute(
         >>> redistribute(masks, scores, scores, {"a": 1, "b": 0}, {"a": 0.0, "b": 1.0})
         {'a': tensor([ True, False, False]), 'b': tensor([True, True, True])}
     """
-    kept = {}
-    for name, mask in masks.items():
-        left = int(mask.count_nonzero()) - dropped[name]
+    kept, room = {}, {}
+    for name, active in Masks(masks).counts.items():
+        left = active - dropped[name]
         if dropped[name] and left < 1:
             raise ValueError(f"dropping {dropped[name]} weights of {name!r} leaves it without a weight: drop fewer")
-        kept[name] = top_k(drop_scores[name], left, mask)
-    room = {name: int((~mask).count_nonzero()) for name, mask in kept.items()}
+        kept[name] = top_k(drop_scores[name], left, masks[name])
+        room[name] = masks[name].numel() - left
     grown = apportion(sum(dropped.values()), shares, room)
     return {name: mask | top_k(grow_scores[name], grown[name], ~mask) for name, mask in kept.items()}

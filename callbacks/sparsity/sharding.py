@@ -6,7 +6,7 @@ one layer at a time, so that every process decides alike; what is decided is app
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from .selection import SparseWeight
+from .transfer import fetch, norms_of
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -53,9 +54,13 @@ def write(target: Tensor, values: Tensor) -> None:
     here(target).copy_(part_for(values, target))
 
 
-def is_zero(weight: Tensor) -> bool:
-    """Whether all entries are 0, over all processes."""
-    return not int(total(here(weight.detach()).count_nonzero(), weight))
+def all_zero(weights: Mapping[str, Tensor]) -> list[str]:
+    """The names of those that are 0 in all entries, over all processes."""
+    norms = norms_of(here(weight.detach()) for weight in weights.values())
+    names = [name for name, norm in zip(weights, fetch(map(total, norms, weights.values())), strict=True) if not norm]
+    # tiny numbers have squares of 0, so that a second look decides
+    found = fetch(total(here(weights[name].detach()).count_nonzero(), weights[name]) for name in names)
+    return [name for name, count in zip(names, found, strict=True) if not count]
 
 
 def agreed(here_too: bool, weights: Iterable[Tensor]) -> bool:

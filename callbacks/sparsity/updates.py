@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 import torch
 from torch import Tensor
+
+from .masks import Masks
 
 
 def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
@@ -20,29 +23,41 @@ def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
         >>> top_k(torch.tensor([3.0, 1.0, 3.0, 9.0]), 2, torch.tensor([True, True, True, False]))
         tensor([ True, False,  True, False])
     """
+    if k == 0:
+        return torch.zeros_like(among)
+    if not 0 < k <= among.numel():
+        _refuse(k, among)
+    score = score.double() if not score.is_floating_point() else score
+    threshold = (_kth_by_sample if score.device.type == "cpu" else _kth_largest)(score, k, among)
+    chosen = ((score >= threshold) & among).contiguous()
+    surplus = int(chosen.count_nonzero()) - k
+    if surplus < 0:
+        _refuse(k, among)
+    if surplus:
+        ties = ((score == threshold) & among).flatten().nonzero().flatten()
+        chosen.view(-1).index_fill_(0, ties[len(ties) - surplus :], False)
+    return chosen
+
+
+def _refuse(k: int, among: Tensor) -> NoReturn:
     available = int(among.count_nonzero())
     if not 0 <= k <= available:
         raise ValueError(f"k is {k}, but there are {available} entries to choose from")
-    if k == 0:
-        return torch.zeros_like(among)
-    score = score.double() if not score.is_floating_point() else score
-    sparse = available < score.numel() / 2
-    threshold = _kth_largest(score[among] if sparse else score.masked_fill(~among, -torch.inf).flatten(), k)
-    if bool(threshold.isnan()):
-        raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
-    chosen = ((score >= threshold) & among).contiguous()
-    surplus = int(chosen.count_nonzero()) - k
-    if surplus:
-        ties = ((score == threshold) & among).flatten().nonzero().flatten()
-        chosen.view(-1)[ties[len(ties) - surplus :]] = False
-    return chosen
+    raise ValueError("a score is NaN, which has no place in an order: let the Score return finite numbers")
+
+
+def _kth_largest(score: Tensor, k: int, among: Tensor) -> Tensor:
+    """The k-th largest score where ``among`` is True, NaN first, then -infinity; waits for nothing."""
+    return torch.where(among, score, -torch.inf).flatten().topk(k, sorted=False).values.min()
 
 
 _STRIDE = 64
 
 
-def _kth_largest(values: Tensor, k: int) -> Tensor:
-    """The k-th largest of ``values``, NaN first; a sample tells first which values cannot be it."""
+def _kth_by_sample(score: Tensor, k: int, among: Tensor) -> Tensor:
+    """The same on a CPU, where looking is cheap: a sample tells first which scores cannot be it."""
+    gathered = k <= int(among.count_nonzero()) < score.numel() / 2
+    values = score[among] if gathered else torch.where(among, score, -torch.inf).flatten()
     if values.numel() > 2**12:
         sample = values[::_STRIDE]
         share = min(int(k / values.numel() * len(sample) * 1.1) + 32, len(sample))
@@ -89,7 +104,7 @@ def top_per_row(score: Tensor, k: Tensor, among: Tensor) -> Tensor:
     return above | tied
 
 
-def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
+def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, *, active: int | None = None) -> Tensor:
     """Exchange ``n`` connections: keep the best active ones, then grow the best of all that are not kept.
 
     A connection that was just dropped may be grown again in the same update; it then keeps its value.
@@ -100,6 +115,7 @@ def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) 
         drop_score: the ``n`` active entries with the lowest scores are dropped.
         grow_score: the ``n`` entries with the highest scores, among all not kept, are grown.
         n: in [0, active entries].
+        active: active entries of ``mask``, where they are known; None counts them.
 
     Raises:
         ValueError: ``n`` is outside [0, active entries].
@@ -112,7 +128,7 @@ def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int) 
         >>> drop_and_grow(mask, torch.tensor([5.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 2.0, 3.0]), 1)
         tensor([ True, False, False,  True])
     """
-    active = int(mask.count_nonzero())
+    active = int(mask.count_nonzero()) if active is None else active
     if not 0 <= n <= active:
         raise ValueError(f"n is {n}, but the mask has {active} active entries to drop")
     kept = top_k(drop_score, active - n, mask)
@@ -170,7 +186,7 @@ def prune_globally(
         >>> prune_globally(scores, {name: score > 0 for name, score in scores.items()}, 2, keep_layers=True)
         {'a': tensor([ True, False, False]), 'b': tensor([False,  True])}
     """
-    layers = {name: int(mask.any()) for name, mask in masks.items()}
+    layers = {name: int(count > 0) for name, count in Masks(masks).counts.items()}
     best = {name: top_k(scores[name], int(keep_layers) * layers[name], mask) for name, mask in masks.items()}
     reserved = sum(layers.values()) if keep_layers else 0
     if count < reserved:
@@ -179,8 +195,8 @@ def prune_globally(
     chosen = top_k(torch.cat([scores[name].flatten() for name in masks]), count - reserved, rest)
     parts = torch.split(chosen, [mask.numel() for mask in masks.values()])
     kept = {name: best[name] | part.view_as(best[name]) for name, part in zip(masks, parts, strict=True)}
-    for name, mask in kept.items():
-        if layers[name] and not mask.any():
+    for name, left in Masks(kept).counts.items():
+        if layers[name] and not left:
             raise ValueError(
                 f"keeping the {count} highest scores of all layers leaves {name!r} without a weight: "
                 "prune less, exclude the layer or choose layer by layer (scope='layer')"

@@ -10,6 +10,7 @@ from torch import nn
 
 from callbacks import RigL, SparseTraining
 from callbacks.sparsity import Constant, Dense, Masks, SparseWeight, UpdateWindow, select
+from callbacks.sparsity.sharding import all_zero
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,12 @@ def test_a_layer_whose_weights_are_all_zero_is_warned_of_once() -> None:
     with pytest.warns(UserWarning, match=r"all weights of 'layers.dead.weight' are 0 at step 2, so that") as caught:
         fit(module, [owner], max_steps=8)
     assert len([warning for warning in caught if "are 0 at step" in str(warning.message)]) == 1
+
+
+def test_weights_whose_squares_are_zero_are_not() -> None:
+    weights = {"tiny": [0.0, 1e-30], "nan": [torch.nan, 0.0], "dead": [0.0, -0.0], "alive": [0.0, 1.0]}
+    assert all_zero({name: torch.tensor(values) for name, values in weights.items()}) == ["dead"]
+    assert all_zero({}) == []
 
 
 def test_no_unit_is_dead_of_a_network_with_enough_weights() -> None:

@@ -16,6 +16,7 @@ from zeros import Zeros
 
 from callbacks import MaskObserver, RigL, SparseTraining
 from callbacks.compatibility import ENTRYWISE
+from callbacks.periodic import all_finite
 from callbacks.sparsity import ERK, Constant, Cosine, Distribution, Schedule, Uniform, UpdateWindow
 
 OPTIONS = {
@@ -138,6 +139,11 @@ def test_gradients_that_are_not_finite_put_an_update_off(method: Method, bad: fl
     assert updates.at == [6, *(step for step in method.updates(12) if step > 6)]
     deferred = [value for name, value in trainer.callback_metrics.items() if name.endswith("/deferred")]
     assert deferred == [2]
+
+
+@pytest.mark.parametrize(("largest", "finite"), [(1.0, True), (1e38, True), (math.inf, False), (math.nan, False)])
+def test_large_numbers_are_finite_though_their_sum_or_norm_is_not(largest: float, finite: bool) -> None:
+    assert all_finite([torch.ones(2, dtype=torch.bfloat16), torch.full((9,), largest), torch.ones(0)]) is finite
 
 
 def test_weights_changed_behind_the_back_are_reported_with_both_numbers() -> None:

@@ -26,6 +26,22 @@ def test_without_gradients_all_is_zero() -> None:
     assert gradient_flow({}, {}) == {"": GradientFlow(0.0, 0.0, 0.0)}
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_what_is_not_finite_stays_on_its_side_of_the_mask(dtype: torch.dtype) -> None:
+    gradients = {
+        "hidden": torch.tensor([3.0, torch.nan], dtype=dtype),
+        "shown": torch.tensor([torch.nan, 4.0], dtype=dtype),
+        "dense": torch.ones(4),  # beside those of another dtype
+        "empty": torch.ones(0, dtype=dtype),
+    }
+    flow = gradient_flow(gradients, {name: torch.tensor([True, False]) for name in ("hidden", "shown")})
+    assert (flow["hidden"].active, flow["shown"].inactive) == (3.0, 4.0)
+    assert (flow["dense"], flow["empty"]) == (GradientFlow(2.0, 2.0, 0.0), GradientFlow(0.0, 0.0, 0.0))
+    assert all(math.isnan(flow[name].total) for name in ("hidden", "shown", ""))
+    assert math.isnan(flow["shown"].active)
+    assert math.isnan(flow["hidden"].inactive)
+
+
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 def test_infinity_complex_and_sparse_gradients() -> None:
     masks = {"w": torch.tensor([True, False])}

@@ -15,6 +15,7 @@ from callbacks.sparsity import (
     prune_globally,
     top_k,
 )
+from callbacks.sparsity.updates import _kth_by_sample, _kth_largest
 
 # A hand-drawn layer of eight weights: five active, three not.
 MASK = [1, 1, 0, 1, 0, 1, 0, 1]
@@ -158,6 +159,25 @@ def test_a_nan_in_a_large_layer_is_found_wherever_it_is_and_ignored_outside(plac
     assert top_k(score, k, everywhere).nonzero().flatten().tolist() == [
         i for i in range(2**13 - k - (place >= 2**13 - k), 2**13) if i != place
     ]
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.integers(1, 2**14),
+    levels=st.sampled_from([1, 5, 10**6]),
+    density=st.floats(0, 1),
+    share=st.floats(0, 1),
+    special=st.sampled_from([-torch.inf, torch.inf, torch.nan]),
+)
+def test_a_sample_finds_the_same_as_a_look_at_all_does_on_a_gpu(seed, size, levels, density, share, special) -> None:
+    generator = generator_for(seed)
+    score = torch.randint(-levels, levels + 1, (size,), generator=generator).float()
+    score[torch.rand(size, generator=generator) < 1 / size] = special
+    among = torch.rand(size, generator=generator) < density
+    k = max(1, round(share * size))  # also more than there are
+    torch.testing.assert_close(
+        _kth_by_sample(score, k, among), _kth_largest(score, k, among), rtol=0, atol=0, equal_nan=True
+    )
 
 
 def test_large_whole_numbers_keep_their_order() -> None:
