@@ -51,9 +51,9 @@ def inference_table(rows_of: Path) -> str:
     lines = []
     for (network, batch, sparsity), times in cases.items():
         ours, dense = times[OURS], min(times[peer] for peer in DENSE_F32 if peer in times)
-        cells = [_ms(times[peer]) if peer in times else "" for peer in peers]
+        cells = [milliseconds(times[peer]) if peer in times else "" for peer in peers]
         gains = [f"{times[EAGER[0]] / ours:.2f}", f"{dense / ours:.2f}"]
-        lines.append([network, batch, sparsity, _ms(ours), *cells, *gains])
+        lines.append([network, batch, sparsity, milliseconds(ours), *cells, *gains])
     header = ["network", "images", "sparsity", f"{OURS}, ms", *peers, "over eager", "over the best dense f32"]
     slower = [line for case, times in cases.items() if (line := _where_slower(case, times))]
     source = _last(rows)
@@ -111,14 +111,15 @@ def _cases(rows: Sequence[Row]) -> dict[tuple[str, str, str], Times]:
 
 def _where_slower(case: tuple[str, str, str], times: Times) -> str:
     network, batch, sparsity = case
-    faster = [f"{peer} {_ms(times[peer])}" for peer in PEERS if times.get(peer, times[OURS]) < times[OURS]]
+    faster = [f"{peer} {milliseconds(times[peer])}" for peer in PEERS if times.get(peer, times[OURS]) < times[OURS]]
     if not faster:
         return ""
     images = "" if batch == "1" else f", {batch} images"
-    return f"- {network}{images}, sparsity {sparsity}, {_ms(times[OURS])} ms: {', '.join(faster)}"
+    return f"- {network}{images}, sparsity {sparsity}, {milliseconds(times[OURS])} ms: {', '.join(faster)}"
 
 
-def _ms(value: float) -> str:
+def milliseconds(value: float) -> str:
+    """Three digits, or the whole number."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,12 @@ from torch import Tensor, nn
 from lightning_modules.sparse_inference.report import Report
 
 from ..command import one_line
+from ..inference_page import milliseconds
 from ..trained import run_name, trained
 from .footprint import footprint
 from .inference_rows import EAGER, OURS, append_rows
 from .peers import PEERS, Run, Subject, difference, numbers
-from .sparse_networks import NETWORKS, sparse_network, sparsity_of, test_image
+from .sparse_networks import IMAGES, NETWORKS, sparse_network, sparsity_of, test_image
 
 SEED, ROUNDS, PAUSE = 0, 10, 0.01
 CALLS, TURN = 5, 0.05  # a turn is so many calls, or more until it takes so many seconds
@@ -45,12 +45,11 @@ class Case:
     image: tuple[int, ...] = (3, 224, 224)
 
 
-LINEAR = partial(Case, "Linear", image=(1024,))
 CASES = [
     *(Case("ResNet50", sparsity) for sparsity in (0.5, 0.8, 0.9, 0.95)),
     Case("ResNet50", 0.9, 16),
     *(Case("RePose", sparsity) for sparsity in (0.8, 0.9)),
-    *(LINEAR(0.9, batch) for batch in (1, 64)),
+    *(Case("Linear", 0.9, batch, IMAGES["Linear"]) for batch in (1, 64)),
 ]
 
 
@@ -137,8 +136,8 @@ def table(found: Measured) -> Table:
     for column in ("", "ms", "quartiles", "over eager", "error"):
         drawn.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, timing in sorted(found.timings.items(), key=lambda item: item[1].ms):
-        quartiles = f"{timing.low:.2f} .. {timing.high:.2f}"
-        drawn.add_row(name, f"{timing.ms:.2f}", quartiles, f"{found.eager / timing.ms:.2f}", f"{timing.error:.0e}")
+        quartiles = f"{milliseconds(timing.low)} .. {milliseconds(timing.high)}"
+        drawn.add_row(name, milliseconds(timing.ms), quartiles, f"{found.eager / timing.ms:.2f}", f"{timing.error:.0e}")
     return drawn
 
 
@@ -153,7 +152,8 @@ def chosen_cases(chosen: argparse.Namespace) -> Iterator[tuple[Case, nn.Module, 
         return
     cases = CASES
     if chosen.network:
-        cases = [Case(chosen.network, chosen.sparsity, chosen.batch, tuple(chosen.input))]
+        shape = tuple(chosen.input or IMAGES.get(chosen.network, Case.image))
+        cases = [Case(chosen.network, chosen.sparsity, chosen.batch, shape)]
     for case in cases:
         torch.manual_seed(SEED)
         image = torch.randn(case.batch, *case.image)
@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench sparse-inference", description=__doc__)
     parser.add_argument("--network", choices=NETWORKS, metavar="NAME", help=f"one of {', '.join(NETWORKS)}")
     parser.add_argument("--sparsity", type=float, default=0.9, help="of all layers but the first, default 0.9")
-    parser.add_argument("--input", type=int, nargs="+", default=[3, 224, 224], help="shape of an image")
+    parser.add_argument("--input", type=int, nargs="+", help="shape of an image, default: what the network is made for")
     parser.add_argument("--batch", type=int, default=1, help="images at once, default 1")
     parser.add_argument("--checkpoint", type=Path, help="of a run of python -m experiments fit")
     parser.add_argument("--config", type=Path, help="the run's YAML file; default: config.yaml in the run's folder")

@@ -21,6 +21,12 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     **{name: getattr(networks, name) for name in PLAIN},
 }
 
+IMAGES: Mapping[str, tuple[int, ...]] = {  # what they are made for, if it is not 3 x 224 x 224
+    "Linear": (1024,),
+    **dict.fromkeys(("LeNet5", "LeNet300100"), (1, 28, 28)),
+    **dict.fromkeys(("ResNet20", "ResNet56"), (3, 32, 32)),
+}
+
 
 def sparse_network(name: str, sparsity: float, seed: int) -> nn.Module:
     """A network of :data:`NETWORKS` in eval mode with random masks, uniform but for its first layer, which is dense.
