@@ -53,7 +53,7 @@ def compile_stage(
         places.buffers.size,
         program.scratch + o.SEGMENT_BYTES + 4096,
         lanes,
-        program.constants,
+        program.constants.kept,
         program.weighted,
     )
 

@@ -35,6 +35,8 @@ def add_convolution(program: Program, places: Places, layer: Convolution, *, den
     form = _form(layer, source == target, dense)
     wide = MAX_TILE if not dense or lanes != 8 else 4  # AVX has half the registers
     tiles = -(-target.vectors // wide)
+    if tiles > 1:
+        tiles = min(-(-tiles // threads) * threads, target.vectors)  # as many for each thread
     tile = -(-target.vectors // tiles)
     packed = pack(layer, source, form, tile)
     panel = 4 * lanes * tile
@@ -110,7 +112,7 @@ def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, 
     program.emit_weighted(
         layer.name,
         o.DOT,
-        min(len(weight), 4 * threads) if threads > 1 and values.size > 8192 else 1,
+        min(len(weight), threads) if values.size > 8192 else 1,
         places.source(layer.source),
         places.target(layer.output),
         source_width=weight.shape[1],

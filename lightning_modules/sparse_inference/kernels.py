@@ -70,28 +70,36 @@ def _part(size):  # type: ignore
 
 @maps.compiled
 def _sparse_rows(op, block, start, stop, tile, base, memory, place, lanes):  # type: ignore
-    pointers = op.pointers + 4 * (block.pointers - block.row_start)
+    # numbers of their own: those in memory would be read anew after all that a row has written
+    index, values, bias, plane, direct = op.index, op.values, op.bias, op.target_plane, op.form == o.DIRECT_SPARSE
+    first, relu, mask = block.first, op.relu if block.last else 0, op.mask + place if block.last else 0
+    pointers = op.pointers + 4 * (block.pointers + start - block.row_start)
+    out = memory + op.target + start * plane + place
+    residual, residual_plane = 0, 0
+    if first and op.other >= 0:
+        residual, residual_plane = memory + op.other + start * op.other_plane + place, op.other_plane
+    k = peek_int(pointers)
     for row in range(start, stop):
-        k, end = peek_int(pointers + 4 * row), peek_int(pointers + 4 * row + 4)
-        out = memory + op.target + row * op.target_plane + place
-        bias = peek(op.bias + 4 * row)
-        other = memory + op.other + row * op.other_plane + place if block.first and op.other >= 0 else 0
-        relu = op.relu if block.last else 0
-        mask = op.mask + place if block.last else 0
-        values = op.values + 4 * k
-        number, first = end - k, block.first
-        fetch(out + ROWS_AHEAD * op.target_plane)
-        if other:
-            fetch(other + ROWS_AHEAD * op.other_plane)
-        if op.form != o.DIRECT_SPARSE:
-            sparse_row(lanes, tile, base, op.index + 2 * k, values, number, out, bias, first, other, relu, mask)
-            continue
-        index, done = op.index + 4 * k, 0
-        while done < tile:
-            part, byte = _part(tile - done), 4 * done * len(lanes)
-            more, here = other + byte if other else 0, out + byte
-            direct_row(lanes, part, base + byte, index, values, number, here, bias, first, more, relu, mask + byte)
-            done += part
+        pointers += 4
+        end = peek_int(pointers)
+        fetch(out + ROWS_AHEAD * plane)
+        if residual:
+            fetch(residual + ROWS_AHEAD * residual_plane)
+        number, own, shift = end - k, values + 4 * k, peek(bias + 4 * row)
+        if not direct:
+            sparse_row(lanes, tile, base, index + 2 * k, own, number, out, shift, first, residual, relu, mask)
+        else:
+            done = 0
+            while done < tile:
+                part, byte = _part(tile - done), 4 * done * len(lanes)
+                more, here = residual + byte if residual else 0, out + byte
+                direct_row(
+                    lanes, part, base + byte, index + 4 * k, own, number, here, shift, first, more, relu, mask + byte
+                )
+                done += part
+        k = end
+        out += plane
+        residual += residual_plane
 
 
 @maps.compiled
@@ -196,7 +204,7 @@ def _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes):  
 
 
 def _compiled(salt: int) -> Any:
-    def run(operations, blocks, counters, tensors, first, valid, memory, scratch, lanes):  # type: ignore
+    def run(operations, blocks, counters, number, threads, tensors, first, valid, memory, scratch, lanes):  # type: ignore
         if salt < 0:  # a reason to be in the closure, and with it in the key of numba's cache
             return
         i = 0
@@ -204,15 +212,18 @@ def _compiled(salt: int) -> Any:
             last = i
             while operations[last].chained:
                 last += 1
-            tasks, claimed = operations[i].tasks, counters + 128 * i
-            task = count_up(claimed)
-            while task < tasks:
-                for j in range(i, last + 1):
-                    _perform(operations[j], blocks, task, tensors, first, valid, memory, scratch, lanes)
-                count_up(claimed + 64)
-                task = count_up(claimed)
+            tasks, done = operations[i].tasks, counters + 64 * (threads + 1) * i
+            for turn in range(threads):
+                owner = (number + turn) % threads
+                begin, end = tasks * owner // threads, tasks * (owner + 1) // threads
+                task = begin + count_up(done + 64 * (owner + 1))
+                while task < end:
+                    for j in range(i, last + 1):
+                        _perform(operations[j], blocks, task, tensors, first, valid, memory, scratch, lanes)
+                    count_up(done)
+                    task = begin + count_up(done + 64 * (owner + 1))
             waited = 0
-            while count(claimed + 64) < tasks:
+            while count(done) < tasks:
                 waited += 1
                 if waited % 64 == 0:
                     _step_aside()
@@ -229,13 +240,16 @@ _SOURCES = ("vectors", "inner_loops", "dot_loops", "memory", "operations", "map_
 run = _compiled(zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _SOURCES)))
 """Run the operations of a plan, each by all threads that call this with the same ``counters``.
 
-Whoever is free takes the next task of an operation; the next operation begins when all its tasks are done. A thread
-that comes late finds nothing to do, and nobody waits for it.
+Each thread takes the tasks of its own part of an operation, mostly about pixels that it made itself, which are in its
+cache, and then those that others have not come to. The next operation begins when all tasks are done. A thread that
+comes late finds nothing to do, and nobody waits for it.
 
 Args:
     operations: records of :data:`.operations.OPERATION`.
     blocks: records of :data:`.operations.BLOCK`.
-    counters: address of 128 zero bytes an operation.
+    counters: address of ``64 * (threads + 1)`` zero bytes an operation.
+    number: of this thread.
+    threads: that may come.
     tensors: addresses of what is loaded and stored.
     first: number of the first image.
     valid: how many images there are from it on.

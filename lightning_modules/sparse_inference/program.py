@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import operations as o
+from .pages import Shelf
 
 
 class Program:
@@ -18,7 +19,7 @@ class Program:
         self.images = images
         self.operations: list[NDArray[np.void]] = []
         self.blocks: list[NDArray[np.void]] = []
-        self.constants: list[NDArray[Any]] = []
+        self.constants = Shelf()
         self.weighted: list[tuple[str, int]] = []
         self.scratch = 0
 
@@ -42,9 +43,7 @@ class Program:
         """Where the kernels find a constant, which is kept; 0 for None."""
         if constant is None:
             return 0
-        array = constant.numpy() if isinstance(constant, Tensor) else constant
-        self.constants.append(np.ascontiguousarray(array))
-        return int(self.constants[-1].ctypes.data)
+        return self.constants.put(constant.numpy() if isinstance(constant, Tensor) else constant)
 
     def need_scratch(self, size: int) -> None:
         self.scratch = max(self.scratch, size)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from torch import Tensor
 
 from .inner_loops import Lanes
 from .kernels import run
+from .pages import zeros
 from .trace import Value
 from .workers import workers
 
@@ -98,10 +97,10 @@ class Stage:
         if threads == 1:
             self._alone(tensors, first, batch, workspace, operations)
         else:
-            counters = _counters(operations)  # new ones, since a helper may come when all is long done
+            counters = _counters(operations, threads)  # new ones, since a helper may come when all is long done
 
             def work(number: int) -> None:
-                self._run(tensors, first, batch, workspace, operations, counters, number)
+                self._run(tensors, first, batch, workspace, operations, counters, number, threads)
 
             workers.help(work, threads - 1)
             work(0)
@@ -133,7 +132,7 @@ class Stage:
     ) -> None:
         """A single thread."""
         workspace.counters.array.fill(0)
-        self._run(tensors, first, batch, workspace, operations, workspace.counters, 0)
+        self._run(tensors, first, batch, workspace, operations, workspace.counters, 0, 1)
 
     def _run(
         self,
@@ -144,15 +143,17 @@ class Stage:
         operations: NDArray[np.void],
         counters: Memory,
         number: int,
+        threads: int,
     ) -> None:
         memory, scratch = workspace.memory.address, workspace.scratches[number].address
         valid = min(self.images, batch - first)
-        run(operations, self.blocks, counters.address, tensors, first, valid, memory, scratch, self.lanes)
+        shared = (operations, self.blocks, counters.address, number, threads, tensors, first, valid)
+        run(*shared, memory, scratch, self.lanes)
 
     def _workspace(self, threads: int) -> Workspace:
         with self.lock:
             workspace = self.idle.pop() if self.idle else None
-        workspace = workspace or Workspace(_placed(_zeros(self.memory)), _counters(self.operations), [])
+        workspace = workspace or Workspace(_placed(zeros(self.memory)), _counters(self.operations, 1), [])
         while len(workspace.scratches) < threads:
             workspace.scratches.append(_placed(np.zeros(self.scratch + 64, np.uint8)))
         return workspace
@@ -162,21 +163,8 @@ class Stage:
             self.idle.append(workspace)
 
 
-def _counters(operations: NDArray[np.void]) -> Memory:
-    return _placed(np.zeros(128 * len(operations) + 64, np.uint8))
-
-
-_PAGE = 2**21
-
-
-def _zeros(size: int) -> NDArray[np.uint8]:
-    """Memory, in huge pages where there are any: planes lie so far apart that each would take pages of its own."""
-    memory = mmap.mmap(-1, -(-size // _PAGE) * _PAGE + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE") and size >= _PAGE:
-        with contextlib.suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    array = np.frombuffer(memory, np.uint8)
-    return array[-array.ctypes.data % _PAGE :] if size >= _PAGE else array
+def _counters(operations: NDArray[np.void], threads: int) -> Memory:
+    return _placed(np.zeros(64 * (threads + 1) * len(operations) + 64, np.uint8))
 
 
 def _placed(array: NDArray[np.uint8]) -> Memory:
