@@ -38,10 +38,10 @@ def add_convolution(program: Program, places: Places, layer: Convolution, *, den
     if tiles > 1:
         tiles = min(-(-tiles // threads) * threads, target.vectors)  # as many for each thread
     tile = -(-target.vectors // tiles)
-    packed = pack(layer, source, form, tile)
+    chunks = _chunks(layer, tiles, form, threads)
+    packed = pack(layer, source, form, tile, chunks)
     panel = 4 * lanes * tile
     program.need_scratch(panel * (int(packed.blocks["count"].max()) + 2))
-    chunks = _chunks(layer, tiles, form, threads)
     table = sum(map(len, program.blocks))
     program.blocks.append(packed.blocks)
     program.emit_weighted(
@@ -59,6 +59,7 @@ def add_convolution(program: Program, places: Places, layer: Convolution, *, den
         values=program.address(packed.values),
         index=program.address(packed.index),
         pointers=program.address(packed.pointers),
+        rows=program.address(packed.rows),
         sources=program.address(packed.sources),
         panel=panel,
         same=source == target and layer.stride == (1, 1),

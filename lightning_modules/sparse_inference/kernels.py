@@ -71,35 +71,37 @@ def _part(size):  # type: ignore
 @maps.compiled
 def _sparse_rows(op, block, start, stop, tile, base, memory, place, lanes):  # type: ignore
     # numbers of their own: those in memory would be read anew after all that a row has written
-    index, values, bias, plane, direct = op.index, op.values, op.bias, op.target_plane, op.form == o.DIRECT_SPARSE
+    index, values, biases, plane, direct = op.index, op.values, op.bias, op.target_plane, op.form == o.DIRECT_SPARSE
     first, relu, mask = block.first, op.relu if block.last else 0, op.mask + place if block.last else 0
-    pointers = op.pointers + 4 * (block.pointers + start - block.row_start)
-    out = memory + op.target + start * plane + place
-    residual, residual_plane = 0, 0
+    at = 4 * (block.pointers + start - block.row_start)
+    pointers, rows = op.pointers + at, op.rows + at
+    outs = memory + op.target + place
+    residuals, residual_plane = 0, 0
     if first and op.other >= 0:
-        residual, residual_plane = memory + op.other + start * op.other_plane + place, op.other_plane
+        residuals, residual_plane = memory + op.other + place, op.other_plane
     k = peek_int(pointers)
-    for row in range(start, stop):
+    for _ in range(start, stop):
+        row, ahead = peek_int(rows), peek_int(rows + 4 * ROWS_AHEAD)
         pointers += 4
+        rows += 4
         end = peek_int(pointers)
-        fetch(out + ROWS_AHEAD * plane)
+        out, residual = outs + row * plane, residuals + row * residual_plane
+        fetch(outs + ahead * plane)
         if residual:
-            fetch(residual + ROWS_AHEAD * residual_plane)
-        number, own, shift = end - k, values + 4 * k, peek(bias + 4 * row)
+            fetch(residuals + ahead * residual_plane)
+        number, own, bias = end - k, values + 4 * k, peek(biases + 4 * row)
         if not direct:
-            sparse_row(lanes, tile, base, index + 2 * k, own, number, out, shift, first, residual, relu, mask)
+            sparse_row(lanes, tile, base, index + 2 * k, own, number, out, bias, first, residual, relu, mask)
         else:
             done = 0
             while done < tile:
                 part, byte = _part(tile - done), 4 * done * len(lanes)
                 more, here = residual + byte if residual else 0, out + byte
                 direct_row(
-                    lanes, part, base + byte, index + 4 * k, own, number, here, shift, first, more, relu, mask + byte
+                    lanes, part, base + byte, index + 4 * k, own, number, here, bias, first, more, relu, mask + byte
                 )
                 done += part
         k = end
-        out += plane
-        residual += residual_plane
 
 
 @maps.compiled

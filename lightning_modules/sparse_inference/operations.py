@@ -21,18 +21,19 @@ _FIELDS = """
     source source_plane source_row source_rows source_height source_width
     target target_plane target_row target_rows target_height target_width images vectors
     other other_plane channels relu mask bias scale
-    tiles chunks form blocks table values index pointers sources panel same chained
+    tiles chunks form blocks table values index pointers rows sources panel same chained
     stride_down stride kernel_height kernel_width padding_top padding_left
     slot
 """
 
 # Places of maps (source, target, other), planes and panel rows are in bytes, rows in floats; mask, bias, scale, values,
-# index, pointers and sources are addresses; ``table`` is the first block; where ``chained`` is
+# index, pointers, rows and sources are addresses; ``table`` is the first block; where ``chained`` is
 # 1, each task of the next operation comes right after the same task of this one. 0 is none, and for ``other`` -1.
 OPERATION = np.dtype([(name, np.int64) for name in _FIELDS.split()])
 
-# A block of a convolution: some sources for some output rows. ``sources``, ``pointers`` and ``values`` are where its
-# own begin; ``base`` is where in the map the first source in place is, in bytes.
+# A block of a convolution: some sources for some output rows. ``sources``, ``pointers`` (also into ``rows``, the order
+# of sparse ones) and ``values`` are where its own begin; ``base`` is where in the map the first source in place is, in
+# bytes.
 BLOCK = np.dtype(
     [
         (name, np.int64)

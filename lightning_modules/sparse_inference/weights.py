@@ -18,6 +18,8 @@ Ints = NDArray[np.int64]
 
 PANEL_BYTES = 2**16  # of a tile's sources that stay in the cache while all rows read them
 PLACE_CHANNELS = 256
+SORTED_ROWS = 64  # neighbours that are done in the order of their lengths, as a processor foresees ends of equal loops
+_BEYOND = 16  # row numbers that are read and not used
 
 
 @dataclass
@@ -29,14 +31,15 @@ class Packed:
     values: Floats
     index: NDArray[np.uint16] | NDArray[np.int32]
     pointers: NDArray[np.int32]
+    rows: NDArray[np.int32]
     sources: NDArray[np.int32]
 
     @property
     def nbytes(self) -> int:
-        return sum(part.nbytes for part in (self.values, self.index, self.pointers, self.sources))
+        return sum(part.nbytes for part in (self.values, self.index, self.pointers, self.rows, self.sources))
 
 
-def pack(layer: Convolution, source: Geometry, form: int, tile: int) -> Packed:
+def pack(layer: Convolution, source: Geometry, form: int, tile: int, chunks: int) -> Packed:
     """The weights of a layer for one form of its kernel.
 
     Args:
@@ -44,6 +47,7 @@ def pack(layer: Convolution, source: Geometry, form: int, tile: int) -> Packed:
         source: of its input.
         form: one of the forms of :mod:`.operations`.
         tile: vectors in a row of the panel.
+        chunks: into how many tasks the rows are split.
     """
     weight = layer.weight.numpy().reshape(len(layer.weight), -1)
     places = _places(layer, source)
@@ -54,7 +58,7 @@ def pack(layer: Convolution, source: Geometry, form: int, tile: int) -> Packed:
     if form == PLACE_SPARSE:
         size = min(size, 65535 * source.lanes // source.plane + 1)
     unit = source.plane // source.lanes if in_place else tile
-    parts = _Parts()
+    parts = _Parts(chunks)
     rows = len(weight) // layer.groups
     for group in range(layer.groups):
         block_rows = slice(group * rows, (group + 1) * rows)
@@ -72,6 +76,11 @@ def pack(layer: Convolution, source: Geometry, form: int, tile: int) -> Packed:
     return parts.packed(form)
 
 
+def first_row(rows: int, chunk: Ints, chunks: int) -> Ints:
+    """Of some rows, the first of a task that does one of ``chunks`` of them: in threes, as dense ones are done."""
+    return DENSE_ROWS * (-(-rows // DENSE_ROWS) * chunk // chunks)
+
+
 @dataclass
 class _Sparse:
     """Some columns of a matrix: values row by row, the column of each, and how many are in each row."""
@@ -79,6 +88,17 @@ class _Sparse:
     values: Floats
     columns: Ints
     counts: Ints
+
+    def sorted(self, chunks: int) -> tuple[_Sparse, Ints]:
+        """The same with each ``SORTED_ROWS`` rows of a chunk in the order of their lengths, and which rows they are."""
+        row = np.arange(len(self.counts))
+        starts = first_row(len(row), np.arange(chunks), chunks)
+        chunk = np.searchsorted(starts, row, side="right") - 1
+        order = np.lexsort((self.counts, (row - starts[chunk]) // SORTED_ROWS, chunk))
+        counts = self.counts[order]
+        here, there = np.cumsum(counts) - counts, (np.cumsum(self.counts) - self.counts)[order]
+        moved = np.arange(len(self.values)) + np.repeat(there - here, counts)
+        return _Sparse(self.values[moved], self.columns[moved], counts), order
 
 
 def _sparse_cuts(weight: Floats, size: int, *, every_column: bool) -> tuple[Ints, list[_Sparse]]:
@@ -109,11 +129,13 @@ def _places(layer: Convolution, source: Geometry) -> Ints:
 class _Parts:
     """Blocks as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, chunks: int) -> None:
+        self.chunks = chunks
         self.blocks: list[tuple[int, ...]] = []
         self.values: list[Floats] = []
         self.index: list[NDArray[np.uint16]] = []
         self.pointers: list[Ints] = []
+        self.rows: list[Ints] = []
         self.sources: list[Ints] = []
         self.sizes = {"values": 0, "pointers": 0, "sources": 0}
 
@@ -135,11 +157,13 @@ class _Parts:
             last,
         )
         self.blocks.append(tuple(map(int, block)))
-        values = part.values if isinstance(part, _Sparse) else part
         if isinstance(part, _Sparse):
+            part, order = part.sorted(self.chunks)
+            self.rows.append(np.append(rows.start + order, 0))
             self.index.append((part.columns * unit).astype(np.uint16))
             self.pointers.append(sizes["values"] + np.concatenate([[0], np.cumsum(part.counts)]))
             sizes["pointers"] += len(part.counts) + 1
+        values = part.values if isinstance(part, _Sparse) else part
         self.values.append(values)
         self.sources.append(places)
         sizes["values"] += len(values)
@@ -148,12 +172,14 @@ class _Parts:
     def packed(self, form: int) -> Packed:
         index = np.concatenate(self.index) if self.index else np.zeros(0, np.uint16)
         pointers = np.concatenate(self.pointers) if self.pointers else np.zeros(0, np.int64)
+        rows = np.concatenate([*self.rows, np.zeros(_BEYOND, np.int64)])
         return Packed(
             form,
             np.array(self.blocks, BLOCK),
             np.ascontiguousarray(np.concatenate(self.values), np.float32),
             index,
             pointers.astype(np.int32),
+            rows.astype(np.int32),
             np.concatenate(self.sources).astype(np.int32),
         )
 
@@ -176,5 +202,6 @@ def _direct(layer: Convolution, weight: Floats, places: Ints) -> Packed:
         np.ascontiguousarray(weight[row, column]),
         places[group, column].astype(np.int32),
         pointers.astype(np.int32),
+        np.pad(np.arange(len(weight), dtype=np.int32), (0, _BEYOND)),
         np.zeros(0, np.int32),
     )
