@@ -45,8 +45,14 @@ def conformance_page(rows_of: Path) -> str:
     if failed:
         lines += ["", "## Failed", ""]
         lines += [f"- {', '.join(row[name] for name in ('method', *SETTINGS))}: {row['result']}" for row in failed]
-    lines += ["", f"Rows: [{rows_of.name}]({rows_of.name}), written by `make conformance`. {origin(rows)}", ""]
-    return "\n".join(lines)
+    lines += ["", f"Rows: [{rows_of.name}]({rows_of.name}), written by `make conformance`. {origin(rows)}"]
+    on_gpu = rows_of.with_name(f"{rows_of.stem}_gpu.csv")
+    if gpu_rows := read_rows(on_gpu):
+        written = (
+            f"Rows: [{on_gpu.name}]({on_gpu.name}), written by `python tests/conformance.py --alone --results FILE`."
+        )
+        lines += ["", f"On a GPU, the cells of one process: {_passed(gpu_rows)} passed. {written} {origin(gpu_rows)}"]
+    return "\n".join([*lines, ""])
 
 
 def _passed(rows: Sequence[Row]) -> str:

@@ -100,10 +100,13 @@ def _key(row: Row) -> tuple[str, ...]:
 def _cases(rows: Sequence[Row]) -> dict[tuple[str, str, str], Times]:
     """Milliseconds by runtime, of each network, number of images and sparsity; the faster of the two eager ones."""
     cases: dict[tuple[str, str, str], Times] = {}
-    for row in _last(rows):
+    last = _last(rows)
+    for row in rows:  # cases in the order in which they came first
         if row["unit"] == "ms":
             key = (f"{row['network']}, {row['image'].replace('x', ' x ')}", row["batch"], row["sparsity"])
-            cases.setdefault(key, {})[row["what"]] = float(row["value"])
+            times = cases.setdefault(key, {})
+            if row in last:
+                times[row["what"]] = float(row["value"])
     for times in cases.values():
         times[EAGER[0]] = min(times[name] for name in EAGER if name in times)
     return cases

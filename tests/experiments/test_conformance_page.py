@@ -21,3 +21,6 @@ def test_cells_are_counted_and_failures_named(tmp_path: Path) -> None:
     assert "2/3 cells passed" in page
     assert "| method \\ optimizer | Adam | SGD |\n|---|---|---|\n| rigl | 0/1 | 1/1 |\n| set | 0/0 | 1/1 |" in page
     assert "- rigl, 1, 32-true, 1, False, none, Adam: ValueError: 3 leaks" in page
+    assert "GPU" not in page
+    write_rows(tmp_path / "conformance_gpu.csv", rows[:1])
+    assert "On a GPU, the cells of one process: 1/1 passed." in conformance_page(tmp_path / "conformance.csv")

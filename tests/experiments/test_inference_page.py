@@ -53,6 +53,15 @@ def test_a_line_has_what_was_measured_together(tmp_path: Path) -> None:
     assert "Trained" not in page
 
 
+def test_a_case_that_is_measured_again_keeps_its_place(tmp_path: Path) -> None:
+    runs = [("1", 1, 12.0), ("1", 16, 150.0), ("2", 1, 11.0)]
+    names = ("SparseModel", "eager torch")
+    write_rows(tmp_path / "rows.csv", [row(name, ms, run, batch=batch) for run, batch, ms in runs for name in names])
+    table = inference_table(tmp_path / "rows.csv")
+    assert table.index("| 1 | 0.9 | 11 |") < table.index("| 16 | 0.9 | 150 |")
+    assert "| 12 |" not in table
+
+
 def test_trained_networks_have_a_line_each(tmp_path: Path) -> None:
     trained = dict.fromkeys(TRAINED_COLUMNS, "0") | SOURCE
     trained |= {
