@@ -120,7 +120,7 @@ def test_synaptic_flow_is_conserved_from_layer_to_layer() -> None:
 
 
 def test_norms_and_biases_are_made_absolute_and_used_as_in_evaluation() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, eps=0.0), nn.Linear(2, 1))
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, eps=1e-30), nn.Linear(2, 1))
     with torch.no_grad():
         network[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
         network[0].bias.copy_(torch.tensor([-1.0, 0.0]))
