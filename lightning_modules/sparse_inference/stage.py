@@ -95,7 +95,7 @@ class Stage:
         """All threads on the same images."""
         workspace = self._workspace(threads)
         if threads == 1:
-            self._alone(tensors, first, batch, workspace, operations)
+            self._run(tensors, first, batch, workspace, operations)
         else:
             counters = _counters(operations, threads)  # new ones, since a helper may come when all is long done
 
@@ -113,7 +113,7 @@ class Stage:
         def work(_: int) -> None:
             workspace = self._workspace(1)
             while (number := next(numbers)) < len(firsts):
-                self._alone(tensors, firsts[number], batch, workspace, self.operations)
+                self._run(tensors, firsts[number], batch, workspace, self.operations)
                 left.release()
             self._put_back(workspace)
 
@@ -122,18 +122,6 @@ class Stage:
         for _ in firsts:
             left.acquire()
 
-    def _alone(
-        self,
-        tensors: NDArray[np.int64],
-        first: int,
-        batch: int,
-        workspace: Workspace,
-        operations: NDArray[np.void],
-    ) -> None:
-        """A single thread."""
-        workspace.counters.array.fill(0)
-        self._run(tensors, first, batch, workspace, operations, workspace.counters, 0, 1)
-
     def _run(
         self,
         tensors: NDArray[np.int64],
@@ -141,10 +129,14 @@ class Stage:
         batch: int,
         workspace: Workspace,
         operations: NDArray[np.void],
-        counters: Memory,
-        number: int,
-        threads: int,
+        counters: Memory | None = None,
+        number: int = 0,
+        threads: int = 1,
     ) -> None:
+        """A thread's share; a single thread needs no ``counters`` but those of the workspace."""
+        if counters is None:
+            counters = workspace.counters
+            counters.array.fill(0)
         memory, scratch = workspace.memory.address, workspace.scratches[number].address
         valid = min(self.images, batch - first)
         shared = (operations, self.blocks, counters.address, number, threads, tensors, first, valid)
