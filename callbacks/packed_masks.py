@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .sparsity import Masks
-from .sparsity.masks import unpack
+from .sparsity.packing import unpack
 
 FORMAT = "sparse-lightning 1"
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from .observer import log_metrics
 from .sparse_training import SparseTraining
 from .sparsity import Schedule, UpdateWindow
-from .sparsity.masks import count_packed, pack
+from .sparsity.packing import count_packed, pack
 from .sparsity.sharding import agreed, here
 from .sparsity.transfer import fetch, norms_of
 from .weight_averages import epochs_without_steps

@@ -12,9 +12,9 @@ from numba import types
 
 from . import map_kernels as maps
 from . import operations as o
-from .dot_loops import dense_dot, lookup, sparse_dot
+from .dot_kernels import dot
 from .inner_loops import DENSE_ROWS, dense_row, dense_rows, direct_row, move, sparse_row
-from .memory import count, count_up, fetch, peek, peek_int, peek_long, poke, poke_long
+from .memory import count, count_up, fetch, peek, peek_int, peek_long, poke_long
 
 ROWS_AHEAD = 4  # that are fetched, as the cache does not foresee the way from plane to plane
 _step_aside = types.ExternalFunction("sched_yield", types.int32())
@@ -151,37 +151,6 @@ def convolve(op, blocks, task, memory, scratch, lanes):  # type: ignore
             _sparse_rows(op, block, start, stop, size, base, memory, place, lanes)
 
 
-@maps.compiled
-def _lookups(op, start, stop, memory, scratch, lanes):  # type: ignore
-    """Outputs of a linear layer, a vector of them at a time: those that begin from ``start`` to ``stop``."""
-    blocks = (op.source_width + 2 * len(lanes) - 1) // (2 * len(lanes))
-    out = scratch + 8 * blocks * len(lanes)
-    for group in range((start + len(lanes) - 1) // len(lanes), (stop + len(lanes) - 1) // len(lanes)):
-        first, ends = group * len(lanes), op.pointers + 4 * group * blocks
-        lookup(lanes, out, scratch, op.index, op.values, ends, blocks, op.bias + 4 * first, op.relu)
-        for row in range(first, min(first + len(lanes), op.channels)):
-            poke(memory + op.target + row * op.target_plane, peek(out + 4 * (row - first)))
-
-
-@maps.compiled
-def dot(op, start, stop, memory, scratch, lanes):  # type: ignore
-    """Some outputs of a linear layer for one image."""
-    for k in range(op.source_width):
-        poke(scratch + 4 * k, peek(memory + op.source + k * op.source_plane))
-    if op.form == o.LOOKUP_SPARSE:
-        _lookups(op, start, stop, memory, scratch, lanes)
-        return
-    for row in range(start, stop):
-        out, bias = memory + op.target + row * op.target_plane, peek(op.bias + 4 * row)
-        if op.form == o.PLACE_DENSE:
-            values = op.values + 4 * row * op.source_width
-            dense_dot(lanes, out, scratch, 0, values, op.source_width, bias, op.relu)
-        else:
-            k = peek_int(op.pointers + 4 * row)
-            number = peek_int(op.pointers + 4 * row + 4) - k
-            sparse_dot(lanes, out, scratch, op.index + 2 * k, op.values + 4 * k, number, bias, op.relu)
-
-
 @_inlined
 def _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes):  # type: ignore
     start, stop = op.channels * task // op.tasks, op.channels * (task + 1) // op.tasks
@@ -237,7 +206,7 @@ def _compiled(salt: int) -> Any:
         return numba.njit(nogil=True, error_model="numpy")(run)
 
 
-_SOURCES = ("vectors", "inner_loops", "dot_loops", "memory", "operations", "map_kernels", "kernels")
+_SOURCES = ("vectors", "inner_loops", "dot_loops", "memory", "operations", "map_kernels", "dot_kernels", "kernels")
 
 run = _compiled(zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _SOURCES)))
 """Run the operations of a plan, each by all threads that call this with the same ``counters``.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
@@ -11,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_modules.sparse_inference import SparseModel, weights
+from lightning_modules.sparse_inference import SparseModel, kernels, weights
 from lightning_modules.sparse_inference.operations import CONVOLUTION
 from lightning_modules.sparse_inference.stage import Stage
 
@@ -191,3 +193,14 @@ def test_nan_in_weights_and_images_comes_out_where_torch_has_it() -> None:
     image[0, 0, 4, 4] = torch.nan
     with torch.no_grad():
         assert torch.equal(SparseModel(layer, (None,) * 4)(image).isnan(), layer(image).isnan())
+
+
+def test_the_cache_of_kernels_knows_all_their_sources() -> None:
+    folder, found, new = Path(kernels.__file__).parent, set[str](), {"kernels"}
+    while new:
+        found |= new
+        texts = [(folder / f"{name}.py").read_text() for name in new]
+        new = {name for text in texts for name in re.findall(r"^from \.(\w+) import", text, re.MULTILINE)}
+        new |= {name for text in texts for name in re.findall(r"^from \. import (\w+)", text, re.MULTILINE)}
+        new -= found
+    assert found == set(kernels._SOURCES)
