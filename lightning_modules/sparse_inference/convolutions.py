@@ -10,7 +10,7 @@ from .layers import Convolution
 from .places import Places
 from .program import Program
 from .vector_weights import lookups, rows
-from .vectors import LOOKS_UP
+from .vectors import looks_up
 from .weights import pack
 
 DIRECT_UP_TO = 2.5  # readers of a source below which copying it does not pay
@@ -107,7 +107,7 @@ def _is_dot(layer: Convolution, places: Places) -> bool:
 
 def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, threads: int) -> None:
     weight, lanes = layer.weight.numpy()[:, :, 0, 0], len(places.lanes)
-    form = o.PLACE_DENSE if dense else o.LOOKUP_SPARSE if LOOKS_UP and lanes == 16 else o.PLACE_SPARSE
+    form = o.PLACE_DENSE if dense else o.LOOKUP_SPARSE if looks_up(lanes) else o.PLACE_SPARSE
     values, index, pointers = lookups(weight, lanes) if form == o.LOOKUP_SPARSE else rows(weight, dense, beyond=lanes)
     program.need_scratch(4 * (weight.shape[1] + 3 * lanes))
     program.emit_weighted(

@@ -37,7 +37,7 @@ def lookup(typing, lanes, out, vector, index, values, ends, blocks, bias, relu):
     and its end; they come in pairs. A step takes for each lane one input of the block, by its place, uint8, times one
     of ``values``.
     """
-    return procedure(8, (), lambda e, *a: _emit_lookup(e, *a))(lanes)
+    return procedure(8, (), _emit_lookup)(lanes)
 
 
 def _emit_dot(e: Emitter, sparse: bool, out: Any, vector: Any, index: Any, values: Any, count: Any, *ends: Any) -> None:

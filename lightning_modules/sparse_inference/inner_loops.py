@@ -20,6 +20,11 @@ TILES = (1, 2, 4, 8)  # where fewer versions are worth more than every size
 Lanes = tuple[None, ...]
 
 
+def first_row(rows: Any, chunk: Any, chunks: Any) -> Any:
+    """Of some rows, the first of a task that does one of ``chunks`` of them: in threes, as dense ones are done."""
+    return DENSE_ROWS * (-(-rows // DENSE_ROWS) * chunk // chunks)
+
+
 def _emit_row(e: Emitter, direct: bool, tile: Any, base: Any, index: Any, values: Any, count: Any, *ends: Any) -> None:
     out, bias, first, residual, relu, mask = ends
 

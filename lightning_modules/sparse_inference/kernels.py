@@ -13,14 +13,16 @@ from numba import types
 from . import map_kernels as maps
 from . import operations as o
 from .dot_kernels import dot
-from .inner_loops import DENSE_ROWS, dense_row, dense_rows, direct_row, move, sparse_row
+from .inner_loops import DENSE_ROWS, dense_row, dense_rows, direct_row, first_row, move, sparse_row
 from .memory import count, count_up, fetch, peek, peek_int, peek_long, poke_long
 
-ROWS_AHEAD = 4  # that are fetched, as the cache does not foresee the way from plane to plane
 _step_aside = types.ExternalFunction("sched_yield", types.int32())
 
 # LLVM optimizes what a function calls once more with it: the fewer levels, the sooner all is compiled
 _inlined: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", inline="always")
+
+
+_first_row = maps.compiled(first_row)
 
 
 @maps.compiled
@@ -81,7 +83,7 @@ def _sparse_rows(op, block, start, stop, tile, base, memory, place, lanes):  # t
         residuals, residual_plane = memory + op.other + place, op.other_plane
     k = peek_int(pointers)
     for _ in range(start, stop):
-        row, ahead = peek_int(rows), peek_int(rows + 4 * ROWS_AHEAD)
+        row, ahead = peek_int(rows), peek_int(rows + 4 * o.ROWS_AHEAD)
         pointers += 4
         rows += 4
         end = peek_int(pointers)
@@ -136,9 +138,9 @@ def convolve(op, blocks, task, memory, scratch, lanes):  # type: ignore
     place = 4 * first * len(lanes)
     for number in range(op.table, op.table + op.blocks):
         block = blocks[number]
-        groups = (block.row_stop - block.row_start + DENSE_ROWS - 1) // DENSE_ROWS
-        start = block.row_start + DENSE_ROWS * (groups * chunk // op.chunks)
-        stop = min(block.row_stop, block.row_start + DENSE_ROWS * (groups * (chunk + 1) // op.chunks))
+        rows = block.row_stop - block.row_start
+        start = block.row_start + _first_row(rows, chunk, op.chunks)
+        stop = min(block.row_stop, block.row_start + _first_row(rows, chunk + 1, op.chunks))
         if start == stop:
             continue
         base, step = memory + op.source + block.base + place, op.source_plane

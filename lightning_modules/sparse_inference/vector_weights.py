@@ -42,13 +42,12 @@ def lookups(weight: Floats, lanes: int) -> _Packed:
     height, width = weight.shape
     groups, blocks = -(-height // lanes), -(-width // (2 * lanes))
     row, column = np.nonzero(weight)
-    block = column // (2 * lanes)
-    counts = np.zeros((groups * lanes, blocks), np.int64)
-    np.add.at(counts, (row, block), 1)
+    cell = row * blocks + column // (2 * lanes)
+    counts = np.bincount(cell, minlength=groups * lanes * blocks)
     steps = counts.reshape(groups, lanes, blocks).max(1)
     pointers = np.concatenate([[0], np.cumsum(steps + steps % 2)])
-    before = np.cumsum(counts.ravel()) - counts.ravel()  # values of the rows and blocks that come first
-    step = np.arange(len(row)) - before[row * blocks + block] + pointers[row // lanes * blocks + block]
+    before = np.cumsum(counts) - counts  # values of the rows and blocks that come first
+    step = np.arange(len(row)) - before[cell] + pointers[row // lanes * blocks + cell % blocks]
     values, index = np.zeros((pointers[-1], lanes), np.float32), np.zeros((pointers[-1], lanes), np.uint8)
     values[step, row % lanes] = weight[row, column]
     index[step, row % lanes] = column % (2 * lanes)

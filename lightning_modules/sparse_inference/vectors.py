@@ -17,12 +17,17 @@ I16, I32, I64, F32 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatTyp
 
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
-LOOKS_UP = bool(_FEATURES.get("avx512f"))  # whether one instruction picks 16 floats out of 32
+AVX512 = bool(_FEATURES.get("avx512f"))
 
 
 def machine_width() -> int:
     """Floats in the widest vectors of this machine: 16 with AVX-512, 8 with AVX, else 4."""
-    return 16 if LOOKS_UP else 8 if _FEATURES.get("avx") else 4
+    return 16 if AVX512 else 8 if _FEATURES.get("avx") else 4
+
+
+def looks_up(width: int) -> bool:
+    """Whether one instruction picks the floats of a vector out of two."""
+    return AVX512 and width == 16
 
 
 class Emitter:
@@ -52,7 +57,10 @@ class Emitter:
 
     def call(self, name: str, result: Any, arguments: list[Any], suffix: str = "") -> Any:
         """Call the intrinsic of LLVM that has this name for these vectors."""
-        name = f"llvm.{name}.v{self.width}f32{suffix}"
+        return self.call_by(f"llvm.{name}.v{self.width}f32{suffix}", result, arguments)
+
+    def call_by(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        """Call the intrinsic of LLVM that has this whole name."""
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
         function = self.ir.module.globals.get(name) or ir.Function(self.ir.module, kind, name)
         return self.ir.call(function, arguments)
@@ -134,12 +142,9 @@ class Emitter:
 
     def looked_up(self, address: Any, first: Any, second: Any, places: Any) -> Any:
         """The floats at places, int32, of two vectors that are also at an address."""
-        if not LOOKS_UP or self.width != 16:
+        if not looks_up(self.width):
             return self.gather(address, self.ir.zext(places, ir.VectorType(I64, self.width)))
-        name = "llvm.x86.avx512.vpermi2var.ps.512"
-        kind = ir.FunctionType(self.vector, [self.vector, places.type, self.vector])
-        function = self.ir.module.globals.get(name) or ir.Function(self.ir.module, kind, name)
-        return self.ir.call(function, [first, places, second])
+        return self.call_by("llvm.x86.avx512.vpermi2var.ps.512", self.vector, [first, places, second])
 
     def finish(self, sums: list[Any], out: Any, residual: Any, relu: Any, mask: Any) -> None:
         """Add a residual, apply ReLU and mask, as far as they are not 0, and store a tile."""

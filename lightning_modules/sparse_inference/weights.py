@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .inner_loops import DENSE_ROWS
+from .inner_loops import DENSE_ROWS, first_row
 from .layers import Convolution
 from .maps import Geometry
-from .operations import BLOCK, DIRECT_SPARSE, PANEL_SPARSE, PLACE_DENSE, PLACE_SPARSE
+from .operations import BLOCK, DIRECT_SPARSE, PANEL_SPARSE, PLACE_DENSE, PLACE_SPARSE, ROWS_AHEAD
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -19,7 +19,6 @@ Ints = NDArray[np.int64]
 PANEL_BYTES = 2**16  # of a tile's sources that stay in the cache while all rows read them
 PLACE_CHANNELS = 256
 SORTED_ROWS = 64  # neighbours that are done in the order of their lengths, as a processor foresees ends of equal loops
-_BEYOND = 16  # row numbers that are read and not used
 
 
 @dataclass
@@ -74,11 +73,6 @@ def pack(layer: Convolution, source: Geometry, form: int, tile: int, chunks: int
             base = 4 * int(sources[0]) if in_place else 0
             parts.add(cut, sources, block_rows, base, (i == 0, i == len(cuts) - 1), unit)
     return parts.packed(form)
-
-
-def first_row(rows: int, chunk: Ints, chunks: int) -> Ints:
-    """Of some rows, the first of a task that does one of ``chunks`` of them: in threes, as dense ones are done."""
-    return DENSE_ROWS * (-(-rows // DENSE_ROWS) * chunk // chunks)
 
 
 @dataclass
@@ -172,7 +166,7 @@ class _Parts:
     def packed(self, form: int) -> Packed:
         index = np.concatenate(self.index) if self.index else np.zeros(0, np.uint16)
         pointers = np.concatenate(self.pointers) if self.pointers else np.zeros(0, np.int64)
-        rows = np.concatenate([*self.rows, np.zeros(_BEYOND, np.int64)])
+        rows = np.concatenate([*self.rows, np.zeros(ROWS_AHEAD, np.int64)])
         return Packed(
             form,
             np.array(self.blocks, BLOCK),
@@ -202,6 +196,6 @@ def _direct(layer: Convolution, weight: Floats, places: Ints) -> Packed:
         np.ascontiguousarray(weight[row, column]),
         places[group, column].astype(np.int32),
         pointers.astype(np.int32),
-        np.pad(np.arange(len(weight), dtype=np.int32), (0, _BEYOND)),
+        np.pad(np.arange(len(weight), dtype=np.int32), (0, ROWS_AHEAD)),
         np.zeros(0, np.int32),
     )

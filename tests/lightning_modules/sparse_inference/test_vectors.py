@@ -41,9 +41,9 @@ def _misplaced(array: Any) -> Any:
 def test_floats_are_looked_up_with_and_without_an_instruction_for_it(
     lanes: int, by_one_instruction: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if by_one_instruction and not vectors.LOOKS_UP:
+    if by_one_instruction and not vectors.AVX512:
         pytest.skip("this machine has no such instruction")
-    monkeypatch.setattr(vectors, "LOOKS_UP", by_one_instruction)
+    monkeypatch.setattr(vectors, "AVX512", by_one_instruction)
     generator = np.random.default_rng(0)
     table = _misplaced(generator.standard_normal(2 * lanes).astype(np.float32))
     places = _misplaced(generator.integers(0, 2 * lanes, lanes).astype(np.int32))
