@@ -7,9 +7,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from gloo import use_one_thread
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
+
+use_one_thread()
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd-momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-2),

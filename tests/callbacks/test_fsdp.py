@@ -34,7 +34,7 @@ pytestmark = pytest.mark.xdist_group("fsdp")  # the runs that the tests share ar
 
 
 def launch(out: Path, scenario: str) -> None:
-    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPT.parent}", "OMP_NUM_THREADS": "1"}
+    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPT.parent}", "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "RANK"} | paths
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = [*torchrun, str(SCRIPT), str(out), scenario]
