@@ -9,7 +9,6 @@ import torch
 
 from . import operations as o
 from .convolutions import add_convolution
-from .inner_loops import Lanes
 from .layers import Affine, Channels, Concatenation, Convolution, Flatten, Layer, Mean, Pool, Resize
 from .places import Places, Shapes, last_uses
 from .program import Program
@@ -24,7 +23,7 @@ def compile_stage(
     *,
     images: int,
     threads: int,
-    lanes: Lanes,
+    lanes: int,
     dense: Mapping[str, bool],
 ) -> Stage:
     """A program of layers none of which is a Fallback.
@@ -35,7 +34,7 @@ def compile_stage(
         stored: values that are wanted.
         images: that go through at once.
         threads: that share the work on them.
-        lanes: of the vectors.
+        lanes: floats in a vector.
         dense: by the name of each layer with weights, whether they are taken as dense.
     """
     program = Program(images)
@@ -90,7 +89,7 @@ class _Compiler:
     def _parts(self, value: Value) -> int:
         """Into how many tasks the channels of a map are split."""
         channels = self.places.channels(value)
-        enough = channels * self.places.geometry(value).vectors * len(self.places.lanes) > 8192
+        enough = channels * self.places.geometry(value).vectors * self.places.lanes > 8192
         return min(channels, 4 * self.threads) if self.threads > 1 and enough else 1
 
     def _add(self, layer: Layer) -> None:
@@ -135,7 +134,7 @@ class _Compiler:
                 channel += source
 
     def _pool(self, layer: Pool) -> None:
-        self.program.need_scratch(4 * (self.places.geometry(layer.output).width + len(self.places.lanes)))
+        self.program.need_scratch(4 * (self.places.geometry(layer.output).width + self.places.lanes))
         self.program.emit(
             o.MAXIMUM if layer.largest else o.AVERAGE,
             self._parts(layer.source),
@@ -150,7 +149,7 @@ class _Compiler:
 
     def _resize(self, layer: Resize) -> None:
         g = self.places.geometry(layer.source)
-        self.program.need_scratch(4 * (g.width + len(self.places.lanes)))
+        self.program.need_scratch(4 * (g.width + self.places.lanes))
         ends, shares = [], []
         for places, size in ((layer.rows, g.height), (layer.columns, g.width)):
             low = places.floor().long().clamp(0, size - 1)

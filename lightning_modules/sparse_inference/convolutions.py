@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from . import operations as o
-from .inner_loops import MAX_TILE
 from .layers import Convolution
+from .machine import looks_up
 from .places import Places
 from .program import Program
+from .tiles import MAX_TILE
 from .vector_weights import lookups, rows
-from .vectors import looks_up
 from .weights import pack
 
 DIRECT_UP_TO = 2.5  # readers of a source below which copying it does not pay
@@ -31,7 +31,7 @@ def add_convolution(program: Program, places: Places, layer: Convolution, *, den
         _add_dot(program, places, layer, dense, threads)
         return
     source, target = places.geometry(layer.source), places.geometry(layer.output)
-    lanes = len(places.lanes)
+    lanes = places.lanes
     form = _form(layer, source == target, dense)
     wide = MAX_TILE if not dense or lanes != 8 else 4  # AVX has half the registers
     tiles = -(-target.vectors // wide)
@@ -106,7 +106,7 @@ def _is_dot(layer: Convolution, places: Places) -> bool:
 
 
 def _add_dot(program: Program, places: Places, layer: Convolution, dense: bool, threads: int) -> None:
-    weight, lanes = layer.weight.numpy()[:, :, 0, 0], len(places.lanes)
+    weight, lanes = layer.weight.numpy()[:, :, 0, 0], places.lanes
     form = o.PLACE_DENSE if dense else o.LOOKUP_SPARSE if looks_up(lanes) else o.PLACE_SPARSE
     values, index, pointers = lookups(weight, lanes) if form == o.LOOKUP_SPARSE else rows(weight, dense, beyond=lanes)
     program.need_scratch(4 * (weight.shape[1] + 3 * lanes))

@@ -11,18 +11,8 @@ from typing import Any
 
 import llvmlite.ir as ir
 
+from .tiles import DENSE_ROWS, MAX_TILE, TILES
 from .vectors import F32, I16, I32, I64, Emitter, intrinsic, procedure
-
-DENSE_ROWS = 3
-MAX_TILE = 8
-TILES = (1, 2, 4, 8)  # where fewer versions are worth more than every size
-
-Lanes = tuple[None, ...]
-
-
-def first_row(rows: Any, chunk: Any, chunks: Any) -> Any:
-    """Of some rows, the first of a task that does one of ``chunks`` of them: in threes, as dense ones are done."""
-    return DENSE_ROWS * (-(-rows // DENSE_ROWS) * chunk // chunks)
 
 
 def _emit_row(e: Emitter, direct: bool, tile: Any, base: Any, index: Any, values: Any, count: Any, *ends: Any) -> None:

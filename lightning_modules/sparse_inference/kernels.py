@@ -1,10 +1,8 @@
-"""Convolutions and linear layers, and the one call that runs a whole plan; compiled by numba."""
+"""Convolutions and linear layers, and the one function that runs a whole plan; compiled by numba."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -13,9 +11,11 @@ from numba import types
 from . import map_kernels as maps
 from . import operations as o
 from .dot_kernels import dot
-from .inner_loops import DENSE_ROWS, dense_row, dense_rows, direct_row, first_row, move, sparse_row
-from .memory import count, count_up, fetch, peek, peek_int, peek_long, poke_long
+from .inner_loops import dense_row, dense_rows, direct_row, move, sparse_row
+from .memory import block_at, count, count_up, fetch, operation_at, peek, peek_int, peek_long, poke_long
+from .tiles import DENSE_ROWS, first_row
 
+_OPERATION, _BLOCK = o.OPERATION.itemsize, o.BLOCK.itemsize
 _step_aside = types.ExternalFunction("sched_yield", types.int32())
 
 # LLVM optimizes what a function calls once more with it: the fewer levels, the sooner all is compiled
@@ -137,7 +137,7 @@ def convolve(op, blocks, task, memory, scratch, lanes):  # type: ignore
     size = op.vectors * (tile + 1) // op.tiles - first
     place = 4 * first * len(lanes)
     for number in range(op.table, op.table + op.blocks):
-        block = blocks[number]
+        block = block_at(blocks + _BLOCK * number)
         rows = block.row_stop - block.row_start
         start = block.row_start + _first_row(rows, chunk, op.chunks)
         stop = min(block.row_stop, block.row_start + _first_row(rows, chunk + 1, op.chunks))
@@ -171,28 +171,30 @@ def _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes):  
     elif op.kind == o.RESIZE:
         maps.resize(op, start, stop, memory, scratch, lanes)
     elif op.kind == o.LOAD:
-        maps.load(op, start, stop, tensors[op.slot], first, valid, memory, lanes)
+        maps.load(op, start, stop, peek_long(tensors + 8 * op.slot), first, valid, memory, lanes)
     else:
-        maps.store(op, start, stop, tensors[op.slot], first, valid, memory, lanes)
+        maps.store(op, start, stop, peek_long(tensors + 8 * op.slot), first, valid, memory, lanes)
 
 
-def _compiled(salt: int) -> Any:
-    def run(operations, blocks, counters, number, threads, tensors, first, valid, memory, scratch, lanes):  # type: ignore
-        if salt < 0:  # a reason to be in the closure, and with it in the key of numba's cache
-            return
+def machine_code(width: int) -> tuple[str, list[str], bytes]:
+    """Compile :data:`.machine_code.Run` for vectors of so many floats; returns :class:`.machine_code.Code`."""
+    lanes = (None,) * width
+
+    def run(operations, length, blocks, counters, number, threads, tensors, first, valid, memory, scratch):  # type: ignore
         i = 0
-        while i < len(operations):
+        while i < length:
             last = i
-            while operations[last].chained:
+            while operation_at(operations + _OPERATION * last).chained:
                 last += 1
-            tasks, done = operations[i].tasks, counters + 64 * (threads + 1) * i
+            tasks, done = operation_at(operations + _OPERATION * i).tasks, counters + 64 * (threads + 1) * i
             for turn in range(threads):
                 owner = (number + turn) % threads
                 begin, end = tasks * owner // threads, tasks * (owner + 1) // threads
                 task = begin + count_up(done + 64 * (owner + 1))
                 while task < end:
                     for j in range(i, last + 1):
-                        _perform(operations[j], blocks, task, tensors, first, valid, memory, scratch, lanes)
+                        op = operation_at(operations + _OPERATION * j)
+                        _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes)
                     count_up(done)
                     task = begin + count_up(done + 64 * (owner + 1))
             waited = 0
@@ -202,31 +204,9 @@ def _compiled(salt: int) -> Any:
                     _step_aside()
             i = last + 1
 
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(run)
-    except RuntimeError:  # nowhere to write: neither beside this file nor in the user's folder
-        return numba.njit(nogil=True, error_model="numpy")(run)
-
-
-_SOURCES = ("vectors", "inner_loops", "dot_loops", "memory", "operations", "map_kernels", "dot_kernels", "kernels")
-
-run = _compiled(zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _SOURCES)))
-"""Run the operations of a plan, each by all threads that call this with the same ``counters``.
-
-Each thread takes the tasks of its own part of an operation, mostly about pixels that it made itself, which are in its
-cache, and then those that others have not come to. The next operation begins when all tasks are done. A thread that
-comes late finds nothing to do, and nobody waits for it.
-
-Args:
-    operations: records of :data:`.operations.OPERATION`.
-    blocks: records of :data:`.operations.BLOCK`.
-    counters: address of ``64 * (threads + 1)`` zero bytes an operation.
-    number: of this thread.
-    threads: that may come.
-    tensors: addresses of what is loaded and stored.
-    first: number of the first image.
-    valid: how many images there are from it on.
-    memory: address of the workspace.
-    scratch: address of this thread's own scratch.
-    lanes: as many Nones as floats in a vector.
-"""
+    kind = types.void(*[types.int64] * 11)
+    compiled: Any = numba.cfunc(kind, nogil=True, error_model="numpy")(run)
+    library = compiled._library  # whose file numba's own cache keeps too
+    names = [*library._final_module.functions, *library._final_module.global_variables]
+    externals = [it.name for it in names if it.is_declaration and not it.name.startswith("llvm.")]
+    return compiled.native_name, externals, library._get_compiled_object()

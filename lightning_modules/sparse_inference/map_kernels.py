@@ -19,27 +19,28 @@ compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_mod
 @compiled
 def _copy(out, source, number, lanes):  # type: ignore
     """Exactly ``number`` floats."""
-    whole = number // len(lanes) * len(lanes)
-    for k in range(0, whole, len(lanes)):
-        move(lanes, out + 4 * k, source + 4 * k, 1)
-    for k in range(whole, number):
+    whole = number // len(lanes)
+    for v in range(whole):
+        move(lanes, out + 4 * v * len(lanes), source + 4 * v * len(lanes), 1)
+    for k in range(whole * len(lanes), number):
         poke(out + 4 * k, peek(source + 4 * k))
 
 
 @compiled
 def _transpose(out, out_right, out_down, source, right, down, width, height, lanes):  # type: ignore
     """Copy a matrix whose neighbours are so many bytes apart, there and here; in squares where one of both is dense."""
-    wide = width // len(lanes) * len(lanes) if max(min(out_right, right), min(out_down, down)) == 4 else 0
-    high = height // len(lanes) * len(lanes)
-    for x in range(0, wide, len(lanes)):
-        for y in range(0, high, len(lanes)):
+    wide = width // len(lanes) if max(min(out_right, right), min(out_down, down)) == 4 else 0
+    high = height // len(lanes)
+    for i in range(wide):
+        for j in range(high):
+            x, y = i * len(lanes), j * len(lanes)
             there, here = out + x * out_right + y * out_down, source + x * right + y * down
             if right == 4:
                 transpose(lanes, there, out_right, here, down)
             else:
                 transpose(lanes, there, out_down, here, right)
     for y in range(height):
-        for x in range(wide if y < high else 0, width):
+        for x in range(wide * len(lanes) if y < high * len(lanes) else 0, width):
             poke(out + x * out_right + y * out_down, peek(source + x * right + y * down))
 
 
@@ -101,7 +102,8 @@ def pool(op, start, stop, memory, scratch, lanes):  # type: ignore
                 top = y * op.stride_down - op.padding_top
                 low, high = max(0, -top), min(op.kernel_height, op.source_height - top)
                 row = memory + op.source + c * op.source_plane + 4 * (g * op.source_rows + top) * op.source_row
-                for x in range(0, op.target_width, len(lanes)):
+                for v in range((op.target_width + len(lanes) - 1) // len(lanes)):
+                    x = v * len(lanes)
                     left = x * op.stride - op.padding_left
                     args = (row + 4 * left, 4 * op.source_row, low, high, op.kernel_width, op.stride, left)
                     pool_vector(lanes, scratch + 4 * x, *args, op.source_width, scale)
@@ -147,8 +149,9 @@ def resize(op, start, stop, memory, scratch, lanes):  # type: ignore
                 source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
                 above = source + 4 * peek_int(op.index + 8 * y) * op.source_row
                 below = source + 4 * peek_int(op.index + 8 * y + 4) * op.source_row
-                for x in range(0, op.source_width, len(lanes)):
-                    blend(lanes, scratch + 4 * x, above + 4 * x, below + 4 * x, peek(op.values + 4 * y))
+                for v in range((op.source_width + len(lanes) - 1) // len(lanes)):
+                    place = 4 * v * len(lanes)
+                    blend(lanes, scratch + place, above + place, below + place, peek(op.values + 4 * y))
                 out = memory + op.target + c * op.target_plane + 4 * (g * op.target_rows + y) * op.target_row
                 for x in range(op.target_width):
                     left = peek(scratch + 4 * peek_int(columns + 8 * x))

@@ -1,12 +1,15 @@
-"""Single values at addresses, and counters that threads share, as intrinsics of numba."""
+"""Single values and records at addresses, and counters that threads share, as intrinsics of numba."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import llvmlite.ir as ir
+import numba
+import numpy as np
 from numba import types
 
+from .operations import BLOCK, OPERATION
 from .vectors import intrinsic
 
 _PREFETCH = "llvm.prefetch.p0"
@@ -29,6 +32,27 @@ def _writer(kind: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, kind), generate
+
+
+def _record(kind: np.dtype[np.void]) -> Any:
+    record: Any = numba.from_dtype(kind)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(record))
+
+    return record(types.int64), generate
+
+
+@intrinsic
+def operation_at(typing, address):  # type: ignore
+    """The :data:`.operations.OPERATION` at an address."""
+    return _record(OPERATION)
+
+
+@intrinsic
+def block_at(typing, address):  # type: ignore
+    """The :data:`.operations.BLOCK` at an address."""
+    return _record(BLOCK)
 
 
 @intrinsic

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .inner_loops import Lanes
+from .machine import machine_width
 from .plan import Draft, Plan
 from .report import LayerReport, Report
 from .trace import UntraceableError
-from .vectors import machine_width
 
 PLANS = 8
 
@@ -29,13 +28,13 @@ class SparseModel(nn.Module):
 
     Args:
         module: as in :func:`compile_sparse`.
-        lanes: as many Nones as floats in a vector.
+        lanes: floats in a vector.
         calibrate: as in :func:`compile_sparse`.
         dense: by the name of its weight, whether a layer takes it as dense, for layers where that is not to be chosen.
     """
 
     def __init__(
-        self, module: nn.Module, lanes: Lanes, *, calibrate: bool = True, dense: Mapping[str, bool] | None = None
+        self, module: nn.Module, lanes: int, *, calibrate: bool = True, dense: Mapping[str, bool] | None = None
     ) -> None:
         super().__init__()
         self.module = module
@@ -190,7 +189,7 @@ def compile_sparse(
     width = machine_width() if lanes is None else lanes
     if width not in (4, 8, 16):
         raise ValueError(f"lanes is {width}; a vector has 4, 8 or 16 floats")
-    model = SparseModel(module, (None,) * width, calibrate=calibrate)
+    model = SparseModel(module, width, calibrate=calibrate)
     model(example_input)
     return model
 

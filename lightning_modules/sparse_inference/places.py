@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .inner_loops import Lanes
 from .layers import Channels, Convolution, Layer, channel_shape
 from .maps import Buffer, Buffers, Geometry
 from .program import Program
@@ -23,10 +22,10 @@ class Places:
         program: that keeps what the fields have addresses of.
         layers: all of the stage.
         shapes: of all values.
-        lanes: of the vectors.
+        lanes: floats in a vector.
     """
 
-    def __init__(self, program: Program, layers: Sequence[Layer], shapes: Shapes, lanes: Lanes) -> None:
+    def __init__(self, program: Program, layers: Sequence[Layer], shapes: Shapes, lanes: int) -> None:
         self.program, self.shapes, self.lanes = program, shapes, lanes
         self.buffers = Buffers()
         self._places: dict[Value, tuple[Buffer, int]] = {}  # and the first channel in the buffer
@@ -39,7 +38,7 @@ class Places:
     def geometry(self, value: Value) -> Geometry:
         _, height, width = channel_shape(self.shapes[value])
         padding = self._paddings.get((height, width), 0)
-        return Geometry(self.program.images, height, width, padding, len(self.lanes))
+        return Geometry(self.program.images, height, width, padding, self.lanes)
 
     def take(self, value: Value) -> None:
         self._places[value] = (self.buffers.take(self.geometry(value), self.channels(value)), 0)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from .calibration import DENSE_FROM, Seconds, compare, is_unsure
 from .compile_stage import compile_stage
 from .fold import fold
-from .inner_loops import Lanes
 from .layers import Convolution, Fallback, Layer, channel_shape
 from .stage import Stage
 from .trace import Trace, Value, found, replace, trace
@@ -79,13 +78,13 @@ class Draft:
         module: in eval mode.
         image: one such input.
         threads: that the plan is for.
-        lanes: of the vectors.
+        lanes: floats in a vector.
 
     Raises:
         UntraceableError: there can be no plan.
     """
 
-    def __init__(self, module: nn.Module, image: Tensor, *, threads: int, lanes: Lanes) -> None:
+    def __init__(self, module: nn.Module, image: Tensor, *, threads: int, lanes: int) -> None:
         self.traced = trace(module, image)
         names = {parameter.data_ptr(): name for name, parameter in module.named_parameters()}
         self.results: list[Value] = found(Value, self.traced.result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,17 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .inner_loops import Lanes
-from .kernels import run
+from .machine_code import kernels
 from .pages import zeros
 from .trace import Value
 from .workers import workers
 
 
 class Memory(NamedTuple):
-    """Bytes, and the address of the first whole cache line in them."""
+    """Something in memory, and where the kernels begin to use it."""
 
-    array: NDArray[np.uint8]
+    kept: NDArray[Any]
     address: int
 
 
@@ -49,7 +49,7 @@ class Stage:
         images: of a batch that go through it at once.
         memory: bytes of a workspace.
         scratch: bytes of a thread's own.
-        lanes: of the vectors.
+        lanes: floats in a vector.
         constants: what the program has addresses of.
         weighted: names of layers with weights, and the numbers of their operations.
     """
@@ -61,22 +61,26 @@ class Stage:
     images: int
     memory: int
     scratch: int
-    lanes: Lanes
+    lanes: int
     constants: list[NDArray[Any]]
     weighted: list[tuple[str, int]]
     idle: list[Workspace] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.run = kernels(self.lanes)
+        self._operations, self._blocks = _there(self.operations), _there(self.blocks)
 
     def __call__(self, inputs: Sequence[Tensor], threads: int) -> list[Tensor]:
         """The tensors that are stored, for those that are loaded; several threads may call this at once."""
         batch = inputs[0].shape[0]
         outputs = [torch.empty(shape) for _, shape in self.stores]
         inputs = [tensor.contiguous() for tensor in inputs]
-        tensors = np.array([tensor.data_ptr() for tensor in (*inputs, *outputs)], np.int64)
+        tensors = array("q", [tensor.data_ptr() for tensor in (*inputs, *outputs)])
         firsts = range(0, batch, self.images)
         if len(firsts) < threads or threads == 1:
             for first in firsts:
-                self._together(tensors, first, batch, threads, self.operations)
+                self._together(tensors, first, batch, threads, self._operations)
         else:
             self._side_by_side(tensors, firsts, batch, threads)
         return outputs
@@ -86,12 +90,10 @@ class Stage:
         operation = self.operations[number : number + 1].copy()
         operation["chained"] = 0
         begun = time.perf_counter()
-        self._together(np.zeros(0, np.int64), 0, self.images, threads, operation)
+        self._together(array("q"), 0, self.images, threads, _there(operation))
         return time.perf_counter() - begun
 
-    def _together(
-        self, tensors: NDArray[np.int64], first: int, batch: int, threads: int, operations: NDArray[np.void]
-    ) -> None:
+    def _together(self, tensors: array[int], first: int, batch: int, threads: int, operations: Memory) -> None:
         """All threads on the same images."""
         workspace = self._workspace(threads)
         if threads == 1:
@@ -106,14 +108,14 @@ class Stage:
             work(0)
         self._put_back(workspace)
 
-    def _side_by_side(self, tensors: NDArray[np.int64], firsts: range, batch: int, threads: int) -> None:
+    def _side_by_side(self, tensors: array[int], firsts: range, batch: int, threads: int) -> None:
         """Each thread on images of its own."""
         numbers, left = count(), threading.Semaphore(0)
 
         def work(_: int) -> None:
             workspace = self._workspace(1)
             while (number := next(numbers)) < len(firsts):
-                self._run(tensors, firsts[number], batch, workspace, self.operations)
+                self._run(tensors, firsts[number], batch, workspace, self._operations)
                 left.release()
             self._put_back(workspace)
 
@@ -124,11 +126,11 @@ class Stage:
 
     def _run(
         self,
-        tensors: NDArray[np.int64],
+        tensors: array[int],
         first: int,
         batch: int,
         workspace: Workspace,
-        operations: NDArray[np.void],
+        operations: Memory,
         counters: Memory | None = None,
         number: int = 0,
         threads: int = 1,
@@ -136,16 +138,26 @@ class Stage:
         """A thread's share; a single thread needs no ``counters`` but those of the workspace."""
         if counters is None:
             counters = workspace.counters
-            counters.array.fill(0)
-        memory, scratch = workspace.memory.address, workspace.scratches[number].address
+            counters.kept.fill(0)
         valid = min(self.images, batch - first)
-        shared = (operations, self.blocks, counters.address, number, threads, tensors, first, valid)
-        run(*shared, memory, scratch, self.lanes)
+        self.run(
+            operations.address,
+            len(operations.kept),
+            self._blocks.address,
+            counters.address,
+            number,
+            threads,
+            tensors.buffer_info()[0],
+            first,
+            valid,
+            workspace.memory.address,
+            workspace.scratches[number].address,
+        )
 
     def _workspace(self, threads: int) -> Workspace:
         with self.lock:
             workspace = self.idle.pop() if self.idle else None
-        workspace = workspace or Workspace(_placed(zeros(self.memory)), _counters(self.operations, 1), [])
+        workspace = workspace or Workspace(_placed(zeros(self.memory)), _counters(self._operations, 1), [])
         while len(workspace.scratches) < threads:
             workspace.scratches.append(_placed(np.zeros(self.scratch + 64, np.uint8)))
         return workspace
@@ -155,9 +167,14 @@ class Stage:
             self.idle.append(workspace)
 
 
-def _counters(operations: NDArray[np.void], threads: int) -> Memory:
-    return _placed(np.zeros(64 * (threads + 1) * len(operations) + 64, np.uint8))
+def _counters(operations: Memory, threads: int) -> Memory:
+    return _placed(np.zeros(64 * (threads + 1) * len(operations.kept) + 64, np.uint8))
 
 
-def _placed(array: NDArray[np.uint8]) -> Memory:
-    return Memory(array, -(-array.ctypes.data // 64) * 64)
+def _there(records: NDArray[np.void]) -> Memory:
+    return Memory(records, records.ctypes.data)
+
+
+def _placed(room: NDArray[np.uint8]) -> Memory:
+    """From the first whole cache line on."""
+    return Memory(room, -(-room.ctypes.data // 64) * 64)

@@ -5,29 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import llvmlite.binding
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
+from .machine import looks_up
+
 intrinsic: Callable[[Callable[..., Any]], Any] = _intrinsic  # numba says that it returns what it takes
 
 I16, I32, I64, F32 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-
-
-_FEATURES = llvmlite.binding.get_host_cpu_features()
-AVX512 = bool(_FEATURES.get("avx512f"))
-
-
-def machine_width() -> int:
-    """Floats in the widest vectors of this machine: 16 with AVX-512, 8 with AVX, else 4."""
-    return 16 if AVX512 else 8 if _FEATURES.get("avx") else 4
-
-
-def looks_up(width: int) -> bool:
-    """Whether one instruction picks the floats of a vector out of two."""
-    return AVX512 and width == 16
 
 
 class Emitter:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .inner_loops import DENSE_ROWS, first_row
 from .layers import Convolution
 from .maps import Geometry
 from .operations import BLOCK, DIRECT_SPARSE, PANEL_SPARSE, PLACE_DENSE, PLACE_SPARSE, ROWS_AHEAD
+from .tiles import DENSE_ROWS, first_row
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -98,16 +98,19 @@ class _Sparse:
 def _sparse_cuts(weight: Floats, size: int, *, every_column: bool) -> tuple[Ints, list[_Sparse]]:
     """Columns that are read, and the matrix in cuts of ``size`` of them; at least one, which may be empty."""
     height, width = weight.shape
-    row, column = np.divmod(np.flatnonzero(weight != 0), width)
-    used = np.full(width, True) if every_column else np.bincount(column, minlength=width) > 0
-    place = (np.cumsum(used) - 1)[column]
-    number = max(1, -(-int(used.sum()) // size))
-    cut = (place // size).astype(np.uint16)
-    order = np.argsort(cut, kind="stable")
-    values, place = weight[row[order], column[order]], place[order] % size
-    counts = np.bincount(cut * np.int64(height) + row, minlength=number * height).reshape(number, height)
+    found = np.flatnonzero(weight != 0)
+    row = found // width
+    place, columns = found - row * width, np.arange(width)
+    if not every_column:
+        used = np.bincount(place, minlength=width) > 0
+        place, columns = (np.cumsum(used) - 1)[place], np.flatnonzero(used)
+    number = max(1, -(-len(columns) // size))
+    cut = place // size
+    order = np.argsort(cut.astype(np.uint16), kind="stable")
+    values, place = weight.reshape(-1)[found[order]], (place - cut * size)[order]
+    counts = np.bincount(cut * height + row, minlength=number * height).reshape(number, height)
     ends = np.cumsum(counts.sum(1))[:-1]
-    return np.flatnonzero(used), list(map(_Sparse, np.split(values, ends), np.split(place, ends), counts))
+    return columns, list(map(_Sparse, np.split(values, ends), np.split(place, ends), counts))
 
 
 def _places(layer: Convolution, source: Geometry) -> Ints:

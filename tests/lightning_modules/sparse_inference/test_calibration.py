@@ -72,7 +72,7 @@ def test_without_calibration_the_density_decides(clock: Clock, image: Tensor) ->
 
 
 def test_what_is_given_is_not_measured(clock: Clock, image: Tensor) -> None:
-    model = SparseModel(network(0.3, 0.75), (None,) * 4, dense={"0.weight": True, "1.weight": False})
+    model = SparseModel(network(0.3, 0.75), 4, dense={"0.weight": True, "1.weight": False})
     model(image)
     assert clock.asked == 0
     assert chosen(model) == {"0.weight": True, "1.weight": False}
@@ -130,4 +130,4 @@ def test_the_report_of_what_cannot_be_traced(image: Tensor) -> None:
 
 def test_there_is_no_report_before_the_first_call() -> None:
     with pytest.raises(RuntimeError, match="before it is called"):
-        SparseModel(network(0.5), (None,) * 4).report()
+        SparseModel(network(0.5), 4).report()

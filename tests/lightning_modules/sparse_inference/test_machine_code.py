@@ -1,0 +1,123 @@
+"""The kernels' file: later processes need no numba, and what is not whole is compiled anew."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_modules.sparse_inference import kernels, machine_code
+from lightning_modules.sparse_inference import operations as o
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of compiled kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
+        patch.setattr(machine_code, "_loaded", {})
+        machine_code.kernels(4)
+        [path] = machine_code._folder().iterdir()
+    return path
+
+
+@pytest.fixture
+def compiled(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The widths that were compiled, in a process that has loaded nothing; compiling is to take what there is."""
+    code, widths = machine_code._read(whole), list[int]()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "some" / "folder"))
+    monkeypatch.setattr(machine_code, "_loaded", {})
+    monkeypatch.setattr(kernels, "machine_code", lambda width: widths.append(width) or code)
+    return widths
+
+
+def run(kernel: machine_code.Run) -> None:
+    """One operation whose task another thread does, while this one waits and steps aside."""
+    operations, counters = np.zeros(1, o.OPERATION), np.zeros(3 * 8, np.int64)
+    operations["tasks"] = counters[8] = counters[16] = 1  # both threads find it taken
+    timer = threading.Timer(0.05, lambda: counters.__setitem__(0, 1))
+    timer.start()
+    kernel(operations.ctypes.data, 1, 0, counters.ctypes.data, 0, 1, 0, 0, 1, 0, 0)
+    assert counters[0] == 1
+    timer.join()
+
+
+def test_it_is_compiled_once_and_then_read(compiled: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        run(machine_code.kernels(4))
+        monkeypatch.setattr(machine_code, "_loaded", {})
+    assert compiled == [4]
+    machine_code.kernels(8)
+    assert compiled == [4, 8]
+    assert len(list(machine_code._folder().iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:9], lambda b: b[:40] + b"?" + b[41:], bytes.upper])
+def test_a_file_that_is_not_whole_is_written_anew(
+    compiled: list[int], damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine_code.kernels(4)
+    [path] = machine_code._folder().iterdir()
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    monkeypatch.setattr(machine_code, "_loaded", {})
+    run(machine_code.kernels(4))
+    assert compiled == [4, 4]
+    assert path.read_bytes() == good
+
+
+def test_other_code_or_another_machine_has_another_file(
+    compiled: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = {machine_code._key(4), machine_code._key(8)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine_code.machine, "NAME", "another")
+        names.add(machine_code._key(4))
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    names.add(machine_code._key(4))
+    assert len(names) == 4
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert machine_code._key(4) in names, "where it is kept does not count"
+
+
+def test_nowhere_to_keep_it_is_said(compiled: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match=r"compiles them anew.*file.*set NUMBA_CACHE_DIR"):
+        run(machine_code.kernels(4))
+
+
+SCRIPT = """
+import sys, torch
+from lightning_modules.sparse_inference import SparseModel
+layer = torch.nn.Linear(40, 30).eval()
+image = torch.randn(2, 40)
+assert torch.allclose(SparseModel(layer, 4)(image), layer(image), atol=1e-5)
+assert "numba" not in sys.modules
+"""
+
+
+def test_a_process_that_finds_it_does_without_numba(whole: Path) -> None:
+    paths = {"NUMBA_CACHE_DIR": str(whole.parent), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=os.environ | paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_its_name_knows_all_sources() -> None:
+    folder, found, new = Path(kernels.__file__).parent, set[str](), {"kernels"}
+    while new:
+        found |= new
+        texts = [(folder / f"{name}.py").read_text() for name in new]
+        new = {name for text in texts for name in re.findall(r"^from \.(\w+) import", text, re.MULTILINE)}
+        new |= {name for text in texts for name in re.findall(r"^from \. import (\w+)", text, re.MULTILINE)}
+        new -= found
+    assert found == set(machine_code.SOURCES)
