@@ -180,7 +180,11 @@ def machine_code(width: int) -> tuple[str, list[str], bytes]:
     """Compile :data:`.machine_code.Run` for vectors of so many floats; returns :class:`.machine_code.Code`."""
     lanes = (None,) * width
 
-    def run(operations, length, blocks, counters, number, threads, tensors, first, valid, memory, scratch):  # type: ignore
+    def run(call):  # type: ignore
+        operations, length, blocks = peek_long(call), peek_long(call + 8), peek_long(call + 16)
+        counters, number, threads = peek_long(call + 24), peek_long(call + 32), peek_long(call + 40)
+        tensors, first, valid = peek_long(call + 48), peek_long(call + 56), peek_long(call + 64)
+        memory, scratch = peek_long(call + 72), peek_long(call + 80)
         i = 0
         while i < length:
             last = i
@@ -204,8 +208,7 @@ def machine_code(width: int) -> tuple[str, list[str], bytes]:
                     _step_aside()
             i = last + 1
 
-    kind = types.void(*[types.int64] * 11)
-    compiled: Any = numba.cfunc(kind, nogil=True, error_model="numpy")(run)
+    compiled: Any = numba.cfunc(types.void(types.int64), nogil=True, error_model="numpy")(run)
     library = compiled._library  # whose file numba's own cache keeps too
     names = [*library._final_module.functions, *library._final_module.global_variables]
     externals = [it.name for it in names if it.is_declaration and not it.name.startswith("llvm.")]

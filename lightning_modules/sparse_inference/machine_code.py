@@ -19,14 +19,14 @@ from llvmlite import binding
 
 from . import machine
 
-Run = Callable[[int, int, int, int, int, int, int, int, int, int, int], None]
+Run = Callable[[int], None]
 """Runs the operations of a plan, each by all threads that call this with the same ``counters``, without Python's lock.
 
 Each thread takes the tasks of its own part of an operation, mostly about pixels that it made itself, which are in its
 cache, and then those that others have not come to. The next operation begins when all tasks are done. A thread that
 comes late finds nothing to do, and nobody waits for it.
 
-Args:
+It takes the address of these int64 numbers:
     operations: address of records of :data:`.operations.OPERATION`.
     length: how many they are.
     blocks: address of records of :data:`.operations.BLOCK`.
@@ -136,7 +136,7 @@ def _load(code: Code) -> Run:
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target)
     engine.add_object_file(binding.ObjectFileRef.from_data(code.file))
     engine.finalize_object()
-    run: Any = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 11)(engine.get_function_address(code.function))
+    run: Any = ctypes.CFUNCTYPE(None, ctypes.c_int64)(engine.get_function_address(code.function))
     run.engine = engine  # in which it lives
     return run  # type: ignore[no-any-return]
 

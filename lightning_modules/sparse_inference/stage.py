@@ -140,19 +140,10 @@ class Stage:
             counters = workspace.counters
             counters.kept.fill(0)
         valid = min(self.images, batch - first)
-        self.run(
-            operations.address,
-            len(operations.kept),
-            self._blocks.address,
-            counters.address,
-            number,
-            threads,
-            tensors.buffer_info()[0],
-            first,
-            valid,
-            workspace.memory.address,
-            workspace.scratches[number].address,
-        )
+        program = (operations.address, len(operations.kept), self._blocks.address)
+        share = (counters.address, number, threads, tensors.buffer_info()[0], first, valid)
+        call = array("q", (*program, *share, workspace.memory.address, workspace.scratches[number].address))
+        self.run(call.buffer_info()[0])
 
     def _workspace(self, threads: int) -> Workspace:
         with self.lock:

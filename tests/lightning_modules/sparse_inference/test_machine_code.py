@@ -46,7 +46,8 @@ def run(kernel: machine_code.Run) -> None:
     operations["tasks"] = counters[8] = counters[16] = 1  # both threads find it taken
     timer = threading.Timer(0.05, lambda: counters.__setitem__(0, 1))
     timer.start()
-    kernel(operations.ctypes.data, 1, 0, counters.ctypes.data, 0, 1, 0, 0, 1, 0, 0)
+    call = np.array([operations.ctypes.data, 1, 0, counters.ctypes.data, 0, 1, 0, 0, 1, 0, 0])
+    kernel(call.ctypes.data)
     assert counters[0] == 1
     timer.join()
 
