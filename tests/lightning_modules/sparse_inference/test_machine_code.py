@@ -18,6 +18,8 @@ from lightning_modules.sparse_inference import operations as o
 
 ROOT = Path(__file__).parents[3]
 
+pytestmark = pytest.mark.xdist_group("machine code")  # the file that the tests share is made once
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
