@@ -18,18 +18,12 @@ from lightning_modules.sparse_inference import operations as o
 
 ROOT = Path(__file__).parents[3]
 
-pytestmark = pytest.mark.xdist_group("machine code")  # the file that the tests share is made once
 
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def whole() -> Path:
     """A file of compiled kernels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
-        patch.setattr(machine_code, "_loaded", {})
-        machine_code.kernels(4)
-        [path] = machine_code._folder().iterdir()
-    return path
+    machine_code.kernels(4)
+    return machine_code._folder() / f"{machine_code._key(4)}.kernels"
 
 
 @pytest.fixture
