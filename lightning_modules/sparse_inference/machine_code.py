@@ -40,17 +40,8 @@ It takes the address of these int64 numbers:
     scratch: address of this thread's own scratch.
 """
 
-SOURCES: tuple[str, ...] = (
-    "dot_kernels",
-    "dot_loops",
-    "inner_loops",
-    "kernels",
-    "machine",
-    "map_kernels",
-    "memory",
-    "operations",
-)
-SOURCES += ("tiles", "vectors")
+_KERNELS = ("kernels", "dot_kernels", "dot_loops", "map_kernels", "inner_loops")
+SOURCES = (*_KERNELS, "machine", "memory", "operations", "tiles", "vectors")
 _PLACE = "NUMBA_CACHE_DIR"
 _DIGEST = hashlib.sha256().digest_size
 
