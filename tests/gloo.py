@@ -1,8 +1,8 @@
 """Gloo with one thread instead of two.
 
-Both of torch's threads (as of 2.13) write what each has done last to one string without a lock. Now and then that
-corrupts memory: AddressSanitizer reports a write to freed memory in ``ProcessGroupGloo::runLoop``, and about one run of
-a thousand with sharded weights ends with a segmentation fault in whatever allocates next.
+Both of torch's threads (as of 2.13) write what each has done last to one string without a lock. Rarely that corrupts
+memory: AddressSanitizer reports a write to freed memory in ``ProcessGroupGloo::runLoop``, and one run with sharded
+weights has ended with a segmentation fault in that thread's next allocation.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import importlib
 import os
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import platformdirs
 from llvmlite import binding
 
 from . import machine
+from .whole_file import whole_file
 
 Run = Callable[[int], None]
 """Runs the operations of a plan, each by all threads that call this with the same ``counters``, without Python's lock.
@@ -105,10 +105,8 @@ def _read(path: Path) -> Code | None:
 def _write(path: Path, code: Code) -> None:
     rest = " ".join([code.function, *code.externals]).encode() + b"\n" + code.file
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(rest).digest() + rest)
-        Path(file.name).replace(path)  # others see all of it or nothing
+        with whole_file(path) as part:
+            part.write_bytes(hashlib.sha256(rest).digest() + rest)
     except OSError as error:
         warnings.warn(
             f"the kernels of sparse inference cannot be kept, so that each process compiles them anew ({error}): "

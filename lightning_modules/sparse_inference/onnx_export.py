@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .model import SparseModel
 from .trace import found
+from .whole_file import whole_file
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
@@ -45,10 +46,7 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
     module = module.module if isinstance(module, SparseModel) else module
     if any(part.training for part in module.modules()):
         raise ValueError("the module is in train mode: call module.eval() first")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(Path(path)) as part:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch warns itself of in its exporter
             torch.onnx.export(module, (example_input,), part, external_data=False, verbose=False)
@@ -58,9 +56,6 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
         difference = float(abs(made - wanted).max() / (abs(wanted).max() or 1.0))
         if not difference <= TOLERANCE:
             raise ValueError(f"outputs of ONNX Runtime differ from the module's by {difference:.1e} of the largest one")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return difference
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .positions import decode, encode
+from .whole_file import whole_file
 
 FORMAT = "sparse-lightning 1"
 
@@ -75,7 +75,8 @@ def save_sparse(
             shapes[name] = list(tensor.shape)
         else:
             written[name] = tensor.clone(memory_format=torch.contiguous_format)
-    _write(written, {"format": FORMAT, "shapes": json.dumps(shapes), "same": json.dumps(same)}, Path(path))
+    with whole_file(Path(path)) as part:
+        save_file(written, part, {"format": FORMAT, "shapes": json.dumps(shapes), "same": json.dumps(same)})
 
 
 def read_sparse(path: str | Path) -> SparseState:
@@ -163,15 +164,3 @@ def _unpacked(tensors: dict[str, Tensor], shapes: Mapping[str, list[int]], same:
     state.update({name: state[other] for name, other in same.items()})
     masks.update({name: masks[other] for name, other in same.items() if other in masks})
     return SparseState(state, masks)
-
-
-def _write(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        save_file(tensors, part, header)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
