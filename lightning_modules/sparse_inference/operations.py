@@ -41,6 +41,5 @@ BLOCK = np.dtype(
     ]
 )
 SEGMENT_BYTES = 4096  # of a worker's scratch, before the panel
-ROWS_AHEAD = (
-    4  # that are fetched, as the cache does not foresee the way from plane to plane; ``rows`` ends so much later
-)
+# fetched before they come, as the cache does not foresee the way from plane to plane; ``rows`` ends so much later
+ROWS_AHEAD = 4
