@@ -1,19 +1,14 @@
 """Sparse training and its monitors as callbacks for any LightningModule."""
 
 from .checkpoint import read_masks
-from .dynamic import SET, DynamicSparseTraining, RigL
 from .files import read_checkpoint
 from .gradient_flow import GradientFlowMonitor
-from .granet import GraNet
-from .groups import SparseGroups
 from .hessian import HessianSpectrum, read_spectrum
 from .iterative_pruning import IterativePruning
 from .lottery import LotteryTicket
 from .observer import MaskObserver
-from .owner import MaskOwner
+from .owner import MaskOwner, mask_owner, masks_of
 from .progress import ExactResume
-from .prune_at_start import PruneAtStart
-from .pruning import GradualPruning
 from .retraining import (
     FineTuning,
     LearningRateRewinding,
@@ -23,11 +18,21 @@ from .retraining import (
     WeightRewinding,
 )
 from .rewind import RewindPoint
-from .snfs import SNFS
-from .sparse_training import SparseTraining
-from .structured import NM, SRigL
+from .sparse_training import (
+    NM,
+    SET,
+    SNFS,
+    DynamicSparseTraining,
+    GradualPruning,
+    GraNet,
+    PruneAtStart,
+    RigL,
+    SparseGroups,
+    SparseTraining,
+    SRigL,
+    TopKAST,
+)
 from .ticket import Ticket, TicketTraining
-from .top_kast import TopKAST
 from .training_flops import TrainingFlops
 from .whole_checkpoints import WholeCheckpoints
 
@@ -62,6 +67,8 @@ __all__ = [
     "TrainingFlops",
     "WeightRewinding",
     "WholeCheckpoints",
+    "mask_owner",
+    "masks_of",
     "read_checkpoint",
     "read_masks",
     "read_spectrum",

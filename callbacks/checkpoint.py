@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from .files import read_safely
 from .packed_masks import is_packed, read_packed_masks
+from .part import Part
 from .sparsity import Masks
 
 STATE_KEY = "SparseTraining"
-VERSION = 1
+VERSION = 2
 
 
 def read_masks(path: str | Path) -> Masks:
@@ -44,24 +45,70 @@ def read_masks(path: str | Path) -> Masks:
         ) from error
 
 
-def check_writer(state: Mapping[str, Any], seed: int) -> None:
-    """Refuse a state of another version or of a run with another seed.
+def owner_state(masks: Masks, steps: Sequence[int], parts: Sequence[Part] = ()) -> dict[str, Any]:
+    """Return what a checkpoint says of masks: tensors and plain values only.
 
-    Whoever raises ``VERSION`` converts older states here.
+    Args:
+        masks: of all parts together.
+        steps: what each optimizer has done.
+        parts: without any the masks can be trained on by any method with any seed.
+    """
+    return {
+        "version": VERSION,
+        "steps": list(steps),
+        "masks": masks.state_dict(),
+        "parts": [{"weights": list(part.masks), **part.state_dict()} for part in parts],
+    }
+
+
+def load_parts(state: Mapping[str, Any], parts: Sequence[Part]) -> None:
+    """Let parts go on from a checkpoint's state.
 
     Raises:
-        ValueError: either differs.
+        ValueError: the state is of another version, seed or network, of other parts, or of a run to another end.
     """
-    if state["version"] != VERSION:
+    state = _of_this_version(state)
+    masks, saved = Masks.from_state_dict(state["masks"]), state["parts"]
+    check_fit(masks, {name: weight for part in parts for name, weight in part.weights.items()}, "the checkpoint")
+    if len(parts) == 1 and len(saved) != 1:
+        saved = [{}]  # of several methods, or none: this one goes on with their masks
+    elif [part["weights"] for part in saved] != [list(part.weights) for part in parts]:
+        raise ValueError(
+            f"the checkpoint holds groups of {[len(part['weights']) for part in saved]} weights, which are not the "
+            f"{[len(part.weights) for part in parts]} that the methods of this run select: resume with the methods of "
+            "the run that wrote it, in their order"
+        )
+    for part, theirs in zip(parts, saved, strict=True):
+        seed = part.method.seed
+        if theirs.get("seed", seed) != seed:
+            raise ValueError(
+                f"the checkpoint's masks have seed {theirs['seed']}, but this run has seed {seed}: resume with the "
+                "arguments of the run that wrote it"
+            )
+        part.load_state_dict(theirs, Masks({name: masks[name] for name in part.weights}), state["steps"])
+
+
+def _of_this_version(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a checkpoint's state as this version writes it.
+
+    Raises:
+        ValueError: a later version wrote it.
+    """
+    if state["version"] == VERSION:
+        return state
+    if state["version"] != 1:
         raise ValueError(
             f"the checkpoint's masks have version {state['version']}, but version {VERSION} is what can be read here: "
             "install the release that wrote it, or a later one"
         )
-    if state["seed"] != seed:
-        raise ValueError(
-            f"the checkpoint's masks have seed {state['seed']}, but this run has seed {seed}: resume with the "
-            "arguments of the run that wrote it"
-        )
+    parts = []
+    for group in state.get("groups", [state]):  # version 1 has one part in the state itself, or several beside it
+        part = {**group, "weights": list(group["masks"]), "budget": group.get("budget") or group.get("final")}
+        if "reservoir" in group:
+            trained = Masks.from_state_dict(group["backward"])
+            part["memory"] = {"reservoir": group["reservoir"], "trained": dict(trained)}
+        parts.append(part)
+    return {**state, "parts": parts}
 
 
 def check_fit(masks: Masks, weights: Mapping[str, Tensor], source: str) -> None:

@@ -14,20 +14,6 @@ from torch.optim import LBFGS
 from .sparsity import Masks
 from .sparsity.sharding import is_sharded, refusal
 
-# Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
-# mix entries, the masks are applied again.
-ENTRYWISE = (
-    torch.optim.SGD,
-    torch.optim.Adam,
-    torch.optim.AdamW,
-    torch.optim.Adamax,
-    torch.optim.NAdam,
-    torch.optim.RAdam,
-    torch.optim.RMSprop,
-    torch.optim.Adagrad,
-    torch.optim.Adadelta,
-)
-
 
 def check_strategy(trainer: pl.Trainer, owner: str, *, shards: bool = False) -> None:
     """Refuse strategies that split a weight or its gradient over processes, unless the owner can work with ``shards``.

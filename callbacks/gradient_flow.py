@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .observer import MaskObserver, log_metrics
-from .owner import mask_owner
+from .observer import MaskObserver
+from .owner import log_metrics, mask_owner
 from .probe import Probe, ProbeLoss
 from .sparsity import gradient_flow
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from .files import write_whole
-from .observer import MaskObserver, log_metrics
-from .owner import mask_owner
+from .observer import MaskObserver
+from .owner import log_metrics, mask_owner
 from .probe import Probe, ProbeLoss
 from .sparsity import Exact, Spectrum, SpectrumMethod
 from .sparsity.curvature import Progress

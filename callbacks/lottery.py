@@ -13,9 +13,10 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from .checkpoint import STATE_KEY, VERSION, read_masks
+from .checkpoint import STATE_KEY, owner_state, read_masks
 from .files import read_checkpoint, write_whole
 from .iterative_pruning import IterativePruning
+from .owner import MaskOwner, settings
 from .retraining import Beginning, Retraining, Solution, WeightRewinding
 from .rewind import RewindPoint
 from .sparse_training import SparseTraining
@@ -84,7 +85,7 @@ class LotteryTicket:
     def __init__(
         self,
         folder: str | Path,
-        pruning: SparseTraining | IterativePruning,
+        pruning: MaskOwner | IterativePruning,
         *,
         rewind_step: int = 0,
         retraining: Sequence[Retraining] = (WeightRewinding(),),
@@ -153,15 +154,15 @@ class LotteryTicket:
         if isinstance(pruning, IterativePruning):
             about = repr(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
         else:
-            about = pruning.settings
-        settings = f"{about}, rewind_step={self.rewind_step}, seed={self.seed}"
-        return Stage(self.folder / name, f"{name} of a lottery with {settings}", self.save_every)
+            about = settings(pruning)
+        about = f"{about}, rewind_step={self.rewind_step}, seed={self.seed}"
+        return Stage(self.folder / name, f"{name} of a lottery with {about}", self.save_every)
 
     def _pretrain(self, fits: _Fits) -> Stage:
         """The run that is pruned while it trains, or the dense one to prune."""
         stage = self._stage("pretrain")
         if isinstance(self.pruning, IterativePruning):
-            owner = SparseTraining(
+            owner: MaskOwner = SparseTraining(
                 0.0,
                 distribution=Uniform(),
                 initialization=Dense(),
@@ -239,7 +240,7 @@ def _content(
 ) -> dict[str, Any]:
     """A ticket's file: a checkpoint that training can start from, or go on from."""
     resume = beginning.resume if beginning.resume.get("global_step") else {}  # from step 0 on all is fresh
-    owner = resume["callbacks"][STATE_KEY] if resume else {"steps": []}
+    steps = resume["callbacks"][STATE_KEY]["steps"] if resume else []
     masks, weights = beginning.masks, dict(beginning.weights)
     for name in masks:
         weights[name] = weights[name].masked_fill(~masks[name], 0)
@@ -251,7 +252,7 @@ def _content(
         **resume,
         "state_dict": weights,
         "callbacks": {
-            STATE_KEY: {"version": VERSION, "seed": 0, "steps": owner["steps"], "masks": masks.state_dict()},
+            STATE_KEY: owner_state(masks, steps),
             stage.state_key: stage.state_dict(),
         },
         "ticket": {"level": level, "retraining": retraining, "learning_rates": beginning.learning_rates},

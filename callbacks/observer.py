@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -37,14 +36,3 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
     """The Trainer's callbacks, in their order."""
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning does not declare it
     return callbacks
-
-
-def log_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
-    """Send ``values`` to every logger at the current optimizer step, and to ``trainer.callback_metrics``.
-
-    Unlike ``LightningModule.log``, which keeps only what falls on ``log_every_n_steps``, nothing is
-    dropped or moved to another step.
-    """
-    for logger in trainer.loggers:
-        logger.log_metrics(dict(values), step=trainer.global_step)
-    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})

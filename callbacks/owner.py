@@ -1,112 +1,86 @@
-"""MaskOwner: what every callback does that holds the masks of a fit."""
+"""MaskOwner: the callback that keeps the masks of a fit true."""
 
 from __future__ import annotations
 
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import GradClipAlgorithmType, rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
-from .checkpoint import STATE_KEY, VERSION, check_fit, check_writer, no_masks
-from .compatibility import (
-    ENTRYWISE,
-    check_equal_masks,
-    check_equal_settings,
-    check_optimizers,
-    check_shards,
-    check_single_owner,
-    check_strategy,
-)
-from .observer import MaskObserver, callbacks_of, log_metrics
+from . import compatibility, start
+from .checkpoint import STATE_KEY, no_masks, owner_state
+from .methods import Method
+from .observer import MaskObserver, callbacks_of
+from .part import Part
 from .progress import ExactResume
-from .sparsity import Masks, SparseWeight
-from .sparsity.masks import clear_state, count_outside, zero_inactive
-from .sparsity.sharding import all_zero
-from .sparsity.transfer import fetch
-from .weight_averages import averaged_leaks, forget
-
-STATE = {"masks", "backward_masks", "reservoir"}  # public, but no arguments
+from .reservoir import part_of
+from .sparsity import Masks
+from .sparsity.masks import count_outside
+from .weight_averages import averages_of
 
 
-def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
-    """The callback that holds the masks, if there is one."""
-    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)
+class MaskOwner(pl.Callback):
+    """Train any LightningModule sparsely: keep the masks of a fit in force, checkpoint them, and log how sparse it is.
 
+    The module stays an ordinary dense one: a weight is sparse because its masked entries are exactly 0,
+    after every optimizer step, with any optimizer. The masks live in this callback and in its part of the
+    checkpoint. What is masked, and when masks change, is up to the methods; :class:`callbacks.RigL` and its like
+    are owners of one method.
 
-def masks_of(trainer: pl.Trainer) -> Masks:
-    """The masks of a fit; none of a dense one."""
-    owner = mask_owner(trainer)
-    return owner.masks if owner else Masks({})
+    Logs ``sparsity/target`` and ``sparsity/actual``, measured on the weights, every ``Trainer(log_every_n_steps)``
+    steps, ``sparsity/dead_units`` (units without connections) where there are any, and at each update
+    ``sparsity/churn`` and ``sparsity/explored``. What one of several methods logs is in ``sparsity/group0/...``,
+    ``sparsity/group1/...``, in their order.
 
+    Args:
+        methods: a method of :mod:`callbacks.methods`, or one of your own, or several that select different weights.
 
-class MaskOwner(pl.Callback, ABC):
-    """Keeps the masks of a fit true, checkpoints them and says how sparse the weights are; not a method itself.
+    Attributes:
+        masks: of all methods together; True = active. They stay after the fit, and a second fit of the same module
+            goes on with them.
+        parts: the weights of each method.
 
-    Which weights are masked, and how, is up to subclasses: :class:`SparseTraining` is one method for all of them,
-    :class:`SparseGroups` several methods for parts of the network.
+    Raises:
+        ValueError: at construction, when there is no method. In ``setup``, when a pattern matches nothing, a layer
+            would keep no weight, two methods select one weight, another callback owns masks too, or the strategy is
+            not supported. When resuming, for a checkpoint without masks or with masks that do not fit.
+        RuntimeError: during the fit, when the weights are not as sparse as they should be or the masks
+            differ between ranks.
+
+    Example:
+        >>> from callbacks import methods
+        >>> pl.Trainer(callbacks=[MaskOwner(methods.RigL(0.9))])  # doctest: +SKIP
     """
 
-    seed: int = 0
-
-    def __init__(self) -> None:
+    def __init__(self, methods: Method | Sequence[Method]) -> None:
+        methods = [methods] if isinstance(methods, Method) else list(methods)
+        if not methods:
+            raise ValueError("methods is empty; give one or more, such as RigL(0.9, include=...)")
         self.masks = Masks({})
-        self._prefix = "sparsity/"  # of what it logs
-        self._target: dict[str, int] = {}
-        self._selected: dict[str, SparseWeight] = {}
-        self._weights: dict[str, nn.Parameter] = {}  # of those selected
-        self._weights_of: list[dict[str, nn.Parameter]] = []  # by optimizer
-        self._steps: list[int] = []  # by optimizer; a single one has done trainer.global_step
+        prefixes = [f"sparsity/group{index}/" for index in range(len(methods))] if len(methods) > 1 else ["sparsity/"]
+        self.parts = [part_of(method, prefix) for method, prefix in zip(methods, prefixes, strict=True)]
         self._groups: list[int] = []  # parameter groups by optimizer
         self._checkpoint: Mapping[str, Any] | None = None
-        self._handles: list[RemovableHandle] = []
+        self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._observers: list[MaskObserver] = []
         self._resume = ExactResume()
-        self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._dead: set[str] = set()  # weights that are known to be all 0
+        self._clip_val: int | float | None = None  # the Trainer's, while there is nothing to clip
 
     @property
     def state_key(self) -> str:
         """One key for the whole family, so that a run can go on with another method."""
         return STATE_KEY
 
-    @property
-    def settings(self) -> str:
-        """Class and arguments, equal in every process that was given the same."""
-        public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name not in STATE}
-        shown = {name: value.digest() if isinstance(value, Masks) else value for name, value in public.items()}
-        arguments = ", ".join(f"{name}={value!r}" for name, value in shown.items())
-        return re.sub(r" at 0x[0-9a-f]+", "", f"{type(self).__name__}({arguments})")
-
-    # --- what subclasses say ---------------------------------------------------------------------
-
-    @abstractmethod
-    def _plan(self, module: nn.Module) -> tuple[dict[str, SparseWeight], dict[str, int]]:
-        """The selected weights and how many entries of each stay active."""
-
-    @abstractmethod
-    def _wanted(self, counts: dict[str, int]) -> dict[str, int]:
-        """How many weights of each layer should be active when a fit starts with masks that keep ``counts``."""
-
-    @abstractmethod
-    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Fresh masks and initial values."""
-
-    @abstractmethod
-    def _check_counts(self, counts: Mapping[str, int], what: str) -> None:
-        """Refuse other counts of active weights than those wanted; ``what`` has them.
-
-        Raises:
-            ValueError: a count differs.
-        """
+    def explored(self) -> int:
+        """Return how many weights were ever active."""
+        return sum(part.explored() for part in self.parts)
 
     # --- start ---------------------------------------------------------------------------------
 
@@ -114,88 +88,38 @@ class MaskOwner(pl.Callback, ABC):
         if stage != "fit":
             return
         self._checkpoint = None
-        check_single_owner([callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)])
-        # not inherited: a subclass does more, which may need whole weights
-        check_strategy(trainer, type(self).__name__, shards=vars(type(self)).get("works_sharded", False))
+        owners = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)]
+        compatibility.check_single_owner(owners)
+        shards = all(part.method.works_on_shards for part in self.parts)
+        compatibility.check_strategy(trainer, type(self).__name__, shards=shards)
         # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
         if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
-            self._plan(pl_module)
+            start.plan(self.parts, pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        check_optimizers(trainer, type(self).__name__)
-        check_equal_settings(trainer, self.settings)
-        self._selected, self._target = self._plan(pl_module)
-        self._weights = {name: weight.parameter for name, weight in self._selected.items()}
-        check_shards(self._weights, callbacks_of(trainer))
+        compatibility.check_optimizers(trainer, type(self).__name__)
+        compatibility.check_equal_settings(trainer, settings(self))
+        start.plan(self.parts, pl_module)
+        for part in self.parts:
+            compatibility.check_shards(part.weights, callbacks_of(trainer))
         self._begun = not trainer.strategy.restore_checkpoint_after_setup  # as it does with shards
         if self._begun:
             self._begin(trainer, pl_module)
 
     def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put masks in force: those of a checkpoint, of a fit before, or new ones."""
-        if trainer.ckpt_path and self._checkpoint is None:
-            raise ValueError(no_masks(trainer.ckpt_path))
-        if self._checkpoint:
-            self._load_state(self._checkpoint)
-        elif self._fits(self.masks):
-            self.masks = self.masks.beside(self._weights)  # a second fit of the same module goes on
-        else:
-            self._draw(trainer, pl_module)
-        counts = self.masks.counts
-        self._target = dict(self._wanted(counts))  # of its own: updates change it
-        self._check_counts(counts, "the masks of the checkpoint" if self._checkpoint else "the masks")
-        self.masks.apply_to_weights(self._weights)
-        for name, mask in self.masks.items():
-            forget(trainer, name, mask)
-        check_equal_masks(trainer, self.masks)
+        self.masks = start.begin(trainer, pl_module, self.parts, self.masks, self._checkpoint)
         if not self._checkpoint:
             self._dead = set()
-            self._look_for_dead(trainer, self._weights)
-        self._weights_of = []
-        for optimizer in trainer.optimizers:
-            self._weights_of.append(self._members(optimizer))
-            if type(optimizer) not in ENTRYWISE:
-                self._handles.append(optimizer.register_step_post_hook(self._reapply))
+            log_metrics(trainer, look_for_dead(trainer, self.parts, self.masks, self._dead))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._begun:
             self._begin(trainer, pl_module)
         self._resume.on_train_start(trainer, pl_module)
-        if trainer.global_step == 0:
-            self._steps = [0] * len(trainer.optimizers)
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
-        if len(self._steps) != len(trainer.optimizers):
-            raise ValueError(
-                f"the checkpoint counts the steps of {len(self._steps)} optimizers, but "
-                f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
-            )
-
-    def _fits(self, masks: Masks) -> bool:
-        """Whether these masks are already in force on the module; masks of another module are forgotten.
-
-        Raises:
-            ValueError: they are of this shape, but the weights have been changed since.
-        """
-        ours = {name: weight.shape for name, weight in self._weights.items()}
-        if not masks or {name: mask.shape for name, mask in masks.items()} != ours:
-            return False
-        leaks = self._leaks(masks.beside(self._weights))
-        inactive = masks.size - sum(masks.counts.values())
-        if 0 < leaks < inactive / 2:
-            raise ValueError(
-                f"{type(self).__name__} holds masks of an earlier fit, but {leaks} of {inactive} masked weights are no "
-                "longer 0: load the weights that belong to the masks, resume with ckpt_path, or make a new callback"
-            )
-        return inactive > 0 and leaks == 0
-
-    def _members(self, optimizer: Optimizer) -> dict[str, nn.Parameter]:
-        """The sparse weights that an optimizer steps."""
-        members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        return {name: weight for name, weight in self._weights.items() if id(weight) in members}
-
-    def _reapply(self, *_: object) -> None:
-        self.masks.apply_to_weights(self._weights)
+        start.enter_run(trainer, pl_module, self.parts)
 
     # --- every optimizer step -------------------------------------------------------------------
 
@@ -203,123 +127,77 @@ class MaskOwner(pl.Callback, ABC):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         index = trainer.optimizers.index(optimizer)
-        step = trainer.global_step if len(trainer.optimizers) == 1 else self._steps[index]
-        self._steps[index] = step + 1
+        step = trainer.global_step if len(trainer.optimizers) == 1 else self.parts[0].steps[index]
         if len(optimizer.param_groups) != self._groups[index]:  # finetuning adds groups as it unfreezes layers
             self._groups[index] = len(optimizer.param_groups)
-            self._weights_of[index] = self._members(optimizer)
+            for part in self.parts:
+                part.held[index] = part.members(optimizer)
         for observer in self._observers:
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
-        changed = self.update(trainer, pl_module, optimizer, step)
-        if changed:
-            self.change_masks(trainer, pl_module, optimizer, changed)
+        changed = [part.new_masks(optimizer, index, step) for part in self.parts]
+        for part in self.parts:
+            if part.deferred[index]:
+                log_metrics(trainer, {f"{part.prefix}deferred": float(part.deferrals)})
+        if any(changed):
+            self._update(trainer, pl_module, optimizer, changed)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
-        if changed or (every and step % every == 0):
-            self._report(trainer)
-        self.before_step(self._weights_of[index])
+        if any(changed) or (every and step % every == 0):
+            report(trainer, self.parts, self.masks)
+        for part in self.parts:
+            part.before_step(index)
 
-    def before_step(self, weights: Mapping[str, nn.Parameter]) -> None:
-        """Let the optimizer, which steps next, change only what it may."""
-        self.masks.apply_to_gradients(weights)
-
-    def update(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer, step: int
-    ) -> dict[str, Tensor]:
-        """The new masks of this optimizer's weights that are due after ``step`` steps; gradients are dense."""
-        return {}
-
-    def gradient_counts(self) -> Mapping[str, int]:
-        """How many entries of each weight's gradient the coming step uses: by default those of the active weights."""
-        return self.masks.counts
-
-    def explored(self) -> int:
-        """How many weights were ever active."""
-        return sum(self.masks.counts.values())
-
-    def change_masks(
+    def _update(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         optimizer: Optimizer,
-        changed: Mapping[str, Tensor],
+        changed: Sequence[Mapping[str, Tensor]],
     ) -> None:
-        """Put new masks in force: entries that change start from 0, weight and optimizer state alike."""
+        """Put the new masks of each part in force, and let others know."""
         for observer in self._observers:
             observer.on_before_mask_update(trainer, pl_module, self.masks)
-        before, stayed = self.masks.counts, []
-        with torch.no_grad():
-            for name, mask in changed.items():
-                same = mask == self.masks[name]
-                stayed.append(same.count_nonzero())
-                self.exchange(optimizer, name, mask, same)
-                forget(trainer, name, same)
-        self.masks = self.masks.replace(changed).beside(self._weights)
-        active = sum(self.masks.counts[name] for name in changed)
-        moved = sum(mask.numel() for mask in changed.values()) - sum(fetch(stayed))  # dropped or grown
-        grown = (moved + active - sum(before[name] for name in changed)) // 2
-        check_equal_masks(trainer, self.masks)
+        averages, grown, active = list(averages_of(trainer)), 0, 0
+        for part, masks in zip(self.parts, changed, strict=True):
+            grown += part.exchange(optimizer, masks, averages)
+            active += sum(part.masks.counts[name] for name in masks)
+        self.masks = start.union(self.parts)
+        compatibility.check_equal_masks(trainer, self.masks)
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
-        log_metrics(trainer, {f"{self._prefix}churn": grown / active if active else 0.0})
-        self._look_for_dead(trainer, changed)
-        self.masks_changed(trainer, optimizer, changed)
+        names = [name for masks in changed for name in masks]
+        values = {"sparsity/churn": grown / active if active else 0.0}
+        values |= look_for_dead(trainer, self.parts, names, self._dead)
+        values["sparsity/explored"] = self.explored() / self.masks.size
+        for part, masks in zip(self.parts, changed, strict=True):
+            if masks:
+                values |= part.measure_update()
+        log_metrics(trainer, values)
+        if any(masks and part.method.replaces_steps for part, masks in zip(self.parts, changed, strict=True)):
+            optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing
+            if trainer.gradient_clip_val and trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE:
+                # torch's clip_grad_value_ fails on no gradients at all
+                self._clip_val, trainer.gradient_clip_val = trainer.gradient_clip_val, 0.0
 
-    def exchange(self, optimizer: Optimizer, name: str, mask: Tensor, same: Tensor) -> None:
-        """Fit a weight to the ``mask`` that comes, of which only what is ``same`` stays as it was."""
-        zero_inactive(self._weights[name], same)
-        clear_state(optimizer, self._weights[name], same)
-
-    def masks_changed(self, trainer: pl.Trainer, optimizer: Optimizer, changed: Mapping[str, Tensor]) -> None:
-        """New masks are in force, those of ``changed`` and the others; gradients are still dense."""
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if self._clip_val is not None:
+            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._resume.on_train_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._report(trainer)
+        report(trainer, self.parts, self.masks)
+        for part in self.parts:
+            if problem := part.method.check_end(part, stepped=any(part.steps)):
+                rank_zero_warn(f"the run ended at step {trainer.global_step} {problem}")
 
-    # --- measured against wanted ----------------------------------------------------------------
-
-    def _report(self, trainer: pl.Trainer) -> None:
-        """Log target and measured sparsity; they must agree to the weight."""
-        size, wanted = self.masks.size, sum(self._target.values())
-        counts, leaks = self.masks.counts, self._leaks(self.masks)
-        actual = sum(counts.values()) + leaks
-        log_metrics(trainer, {f"{self._prefix}target": 1 - wanted / size, f"{self._prefix}actual": 1 - actual / size})
-        if leaks:
-            raise RuntimeError(
-                f"{leaks} weights outside the masks are not 0 at step {trainer.global_step} (sparsity "
-                f"{1 - actual / size:.6f} instead of {1 - wanted / size:.6f}): something other than a step of the "
-                "Trainer's optimizers writes to the weights, or to gradients after they were masked"
-            )
-        if averaged := averaged_leaks(trainer, self.masks):
-            raise RuntimeError(
-                f"{averaged} averages of weights outside the masks are not 0 at step {trainer.global_step}: let the "
-                "avg_fn of the averaging callback average each entry by itself, and 0 with 0 to 0"
-            )
-        self._check_counts(counts, f"the masks at step {trainer.global_step}")
-
-    def dead_units(self) -> dict[str, int]:
-        """How many output units of each weight have no active connection, during a fit."""
-        units = fetch(weight.unconnected(self.masks[name]) for name, weight in self._selected.items())
-        return dict(zip(self._selected, units, strict=True))
-
-    def _look_for_dead(self, trainer: pl.Trainer, changed: Iterable[str]) -> None:
-        """Log units without connections, and warn of weights that are all 0; once each."""
-        units = self.dead_units()
-        named = {f"{self._prefix}dead_units/{name}": float(count) for name, count in units.items() if count}
-        log_metrics(trainer, {f"{self._prefix}dead_units": float(sum(units.values())), **named})
-        dead = all_zero({name: self._weights[name] for name in changed if name not in self._dead})
-        self._dead.update(dead)
-        if dead:
-            rank_zero_warn(
-                f"all weights of {', '.join(map(repr, dead))} are 0 at step {trainer.global_step}, so that nothing "
-                "passes: exclude the layer, lower the sparsity, or choose a distribution that leaves each layer more"
-            )
-
-    def _leaks(self, masks: Masks) -> int:
-        """Number of weights outside the masks that are not 0."""
-        return count_outside(self._weights, masks)
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if self._clip_val is not None:
+            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
+        for part in self.parts:
+            part.interrupt()
 
     # --- checkpoint -----------------------------------------------------------------------------
 
@@ -328,7 +206,7 @@ class MaskOwner(pl.Callback, ABC):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint.setdefault("callbacks", {})[STATE_KEY] = self._state()
+        checkpoint.setdefault("callbacks", {})[STATE_KEY] = owner_state(self.masks, self.parts[0].steps, self.parts)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -341,19 +219,83 @@ class MaskOwner(pl.Callback, ABC):
         state = checkpoint["callbacks"][STATE_KEY]
         self._checkpoint = state if state["masks"] else {}  # saved before the masks were drawn
 
-    def _state(self) -> dict[str, Any]:
-        """Tensors and plain values only."""
-        return {"version": VERSION, "seed": self.seed, "steps": list(self._steps), "masks": self.masks.state_dict()}
-
-    def _load_state(self, state: Mapping[str, Any]) -> None:
-        check_writer(state, self.seed)
-        masks = Masks.from_state_dict(state["masks"])
-        check_fit(masks, self._weights, "the checkpoint")
-        self.masks = masks.beside(self._weights)
-        self._steps = list(state["steps"])
-
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles, self._selected, self._weights, self._weights_of, self._observers = [], {}, {}, [], []
-        self._checkpoint = None
+        for part in self.parts:
+            part.release()
+        self._observers, self._checkpoint = [], None
+
+
+def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
+    """Return the callback that holds the masks, if there is one."""
+    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)
+
+
+def masks_of(trainer: pl.Trainer) -> Masks:
+    """Return the masks of a fit; none of a dense one."""
+    owner = mask_owner(trainer)
+    return owner.masks if owner else Masks({})
+
+
+def settings(owner: MaskOwner) -> str:
+    """Return class and methods of an owner, equal in every process that was given the same."""
+    return f"{type(owner).__name__}({', '.join(repr(part.method) for part in owner.parts)})"
+
+
+def log_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
+    """Send ``values`` to every logger at the current optimizer step, and to ``trainer.callback_metrics``.
+
+    Unlike ``LightningModule.log``, which keeps only what falls on ``log_every_n_steps``, nothing is
+    dropped or moved to another step.
+    """
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(values), step=trainer.global_step)
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+
+
+def look_for_dead(
+    trainer: pl.Trainer, parts: Sequence[Part], names: Iterable[str], known: set[str]
+) -> dict[str, float]:
+    """Return how many units have no connections, and warn of those of ``names`` that are all 0; each once."""
+    units = {name: count for part in parts for name, count in part.dead_units().items()}
+    dead = sorted(name for part in parts for name in part.all_zero(set(names) - known))
+    known.update(dead)
+    if dead:
+        rank_zero_warn(
+            f"all weights of {', '.join(map(repr, dead))} are 0 at step {trainer.global_step}, so that nothing "
+            "passes: exclude the layer, lower the sparsity, or choose a distribution that leaves each layer more"
+        )
+    named = {f"sparsity/dead_units/{name}": float(count) for name, count in units.items() if count}
+    return {"sparsity/dead_units": float(sum(units.values())), **named}
+
+
+def report(trainer: pl.Trainer, parts: Sequence[Part], masks: Masks) -> None:
+    """Log target and measured sparsity; they must agree to the weight.
+
+    Raises:
+        RuntimeError: a weight outside the masks is not 0, or an average of one.
+        ValueError: there are more or fewer active weights than there are to be.
+    """
+    step, leaks = trainer.global_step, 0
+    values: dict[str, float] = {}
+    for part in parts:
+        measured, outside = part.measure()
+        values |= measured
+        leaks += outside
+    wanted = sum(count for part in parts for count in part.target.values())
+    actual = sum(masks.counts.values()) + leaks
+    values |= {"sparsity/target": 1 - wanted / masks.size, "sparsity/actual": 1 - actual / masks.size}
+    log_metrics(trainer, values)
+    if leaks:
+        raise RuntimeError(
+            f"{leaks} weights outside the masks are not 0 at step {step} (sparsity "
+            f"{1 - actual / masks.size:.6f} instead of {1 - wanted / masks.size:.6f}): something other than a step of "
+            "the Trainer's optimizers writes to the weights, or to gradients after they were masked"
+        )
+    averages = averages_of(trainer)
+    if averaged := sum(count_outside({name: a.get_parameter(name) for name in masks}, masks) for a in averages):
+        raise RuntimeError(
+            f"{averaged} averages of weights outside the masks are not 0 at step {step}: let the "
+            "avg_fn of the averaging callback average each entry by itself, and 0 with 0 to 0"
+        )
+    for part in parts:
+        part.check_counts(f"the masks at step {step}")

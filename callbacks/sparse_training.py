@@ -1,116 +1,253 @@
-"""SparseTraining: one method for all sparse weights of a module."""
+"""The callbacks that one puts into a Trainer: owners of masks with one method each, and of several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any
 
-import pytorch_lightning as pl
-import torch
-from torch import nn
+from torch import Tensor
 
-from .checkpoint import check_fit, read_masks
+from . import methods
+from .arguments import arguments_of
+from .methods import Method
 from .owner import MaskOwner
-from .sparsity import (
-    ERK,
-    Distribution,
-    Initialization,
-    Masks,
-    SparseWeight,
-    UnitScaled,
-    generator_for,
-    select,
-)
-from .sparsity.sharding import whole_weight, write
+from .reservoir import ReservoirPart
+from .sparsity import Masks
 
 
 class SparseTraining(MaskOwner):
-    """Train any LightningModule with a fixed random mask (static sparse training).
-
-    The module stays an ordinary dense one: a weight is sparse because its masked entries are exactly 0,
-    after every optimizer step, with any optimizer. The masks live in this callback and in its part of the
-    checkpoint. Subclasses change the masks during the fit.
-
-    Logs ``sparsity/target`` and ``sparsity/actual``, measured on the weights, every
-    ``Trainer(log_every_n_steps)`` steps.
+    """Train with a fixed random mask (static sparse training).
 
     Args:
-        sparsity: fraction of zeros over all selected weights, in [0, 1).
-        distribution: how the sparsity differs from layer to layer.
-        initialization: first values of the selected weights, given once when the masks are drawn. The
-            default draws them anew; to start from loaded weights choose ``Dense()``.
-        include: patterns of parameter names or layer classes to make sparse; see :func:`select`.
-        exclude: patterns to leave dense.
-        masks_from: masks to start with, or a checkpoint of an earlier sparse run that holds them, instead of
-            ``sparsity`` and ``distribution``.
-        seed: of the random masks and initial values. Give all ranks the same.
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.SparseTraining`.
 
     Raises:
-        ValueError: at construction, for a sparsity outside [0, 1). In ``setup``, when a pattern matches
-            nothing, a layer would keep no weight, another callback owns masks too, or the strategy is not
-            supported. When resuming, for a checkpoint without masks or with masks that do not fit.
-        RuntimeError: during the fit, when the weights are not as sparse as they should be or the masks
-            differ between ranks.
+        ValueError: as the method and :class:`MaskOwner`.
 
     Example:
-        >>> pl.Trainer(callbacks=[SparseTraining(sparsity=0.9)])  # doctest: +SKIP
+        >>> pl.Trainer(callbacks=[SparseTraining(0.9)])  # doctest: +SKIP
     """
 
-    works_sharded: ClassVar[bool] = True  # with FSDP2
+    @arguments_of(methods.SparseTraining)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.SparseTraining(*args, **arguments))
 
-    def __init__(
-        self,
-        sparsity: float = 0.9,
-        *,
-        distribution: Distribution = ERK(),
-        initialization: Initialization = UnitScaled(),
-        include: str | Sequence[str] = "*",
-        exclude: str | Sequence[str] = (),
-        masks_from: str | Path | Masks | None = None,
-        seed: int = 0,
-    ) -> None:
-        if not 0 <= sparsity < 1:
-            raise ValueError(f"sparsity is {sparsity}; it is a fraction of zeros in [0, 1)")
-        super().__init__()
-        self.sparsity = sparsity
-        self.distribution = distribution
-        self.initialization = initialization
-        self.include = include
-        self.exclude = exclude
-        self.masks_from = masks_from
-        self.seed = seed
 
-    def _plan(self, module: nn.Module) -> tuple[dict[str, SparseWeight], dict[str, int]]:
-        selected = select(module, self.include, self.exclude)
-        shapes = {name: weight.parameter.shape for name, weight in selected.items()}
-        return selected, self.distribution(shapes, self.sparsity)
+class DynamicSparseTraining(MaskOwner):
+    """Drop some weights of each layer and grow as many, every so many optimizer steps, by any pair of scores.
 
-    def _wanted(self, counts: dict[str, int]) -> dict[str, int]:
-        return counts if self.masks_from is not None else self._target
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.DynamicSparseTraining`.
 
-    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.masks_from is not None:
-            masks = self.masks_from if isinstance(self.masks_from, Masks) else read_masks(self.masks_from)
-            check_fit(masks, self._weights, f"masks_from {str(self.masks_from)!r}")
-        else:
-            masks = self.first_masks(trainer, pl_module)
-        self.masks = masks.beside(self._weights)
-        with torch.no_grad():
-            for index, (name, weight) in enumerate(self._selected.items()):
-                generator = generator_for(self.seed, -1, index)
-                write(weight.parameter, self.initialization(whole_weight(weight), self.masks[name], generator))
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
 
-    def first_masks(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Masks:
-        """The masks a fresh fit starts with; weights are still those of the module."""
-        shapes = {name: weight.shape for name, weight in self._weights.items()}
-        return Masks.random(shapes, self._target, seed=self.seed)
+    Example:
+        >>> pl.Trainer(callbacks=[DynamicSparseTraining(0.9)])  # doctest: +SKIP
+    """
 
-    def _check_counts(self, counts: Mapping[str, int], what: str) -> None:
-        for name, count in counts.items():
-            if count != self._target[name]:
-                raise ValueError(
-                    f"{what} keep {count} weights in {name!r}, but {type(self).__name__}(sparsity={self.sparsity}, "
-                    f"distribution={self.distribution}) keeps {self._target[name]}: use the arguments of the run "
-                    "they come from"
-                )
+    @arguments_of(methods.DynamicSparseTraining)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.DynamicSparseTraining(*args, **arguments))
+
+
+class SET(MaskOwner):
+    """Drop the smallest magnitudes, grow at random (Mocanu et al. 2018).
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.SET`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[SET(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.SET)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.SET(*args, **arguments))
+
+
+class RigL(MaskOwner):
+    """Drop the smallest magnitudes, grow where the dense gradient is largest (Evci et al. 2020).
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.RigL`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[RigL(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.RigL)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.RigL(*args, **arguments))
+
+
+class SNFS(MaskOwner):
+    """Grow where the smoothed gradient is largest, in the layers that need it (Dettmers and Zettlemoyer 2019).
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.SNFS`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[SNFS(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.SNFS)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.SNFS(*args, **arguments))
+
+
+class SRigL(MaskOwner):
+    """Train with RigL at a constant fan-in: every neuron has as many inputs, or none (Lasby et al. 2024).
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.SRigL`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[SRigL(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.SRigL)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.SRigL(*args, **arguments))
+
+
+class NM(MaskOwner):
+    """Keep exactly ``n`` of every ``m`` consecutive inputs of a neuron active (Mishra et al. 2021).
+
+    Args:
+        n: like all other arguments, of the method :class:`callbacks.methods.NM`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[NM(2, 4)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.NM)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.NM(*args, **arguments))
+
+
+class TopKAST(MaskOwner):
+    """Keep the largest weights active, and train those next in size behind the scenes (Jayakumar et al. 2020).
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.TopKAST`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[TopKAST(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.TopKAST)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.TopKAST(*args, **arguments))
+
+    @property
+    def reservoir(self) -> dict[str, Tensor]:
+        """The values of inactive weights by parameter name, 0 at active ones; empty when exploring is over."""
+        part = self.parts[0]
+        return part.reservoir if isinstance(part, ReservoirPart) else {}
+
+    @property
+    def backward_masks(self) -> Masks:
+        """The wider set of weights that the optimizer moves; True = trained."""
+        part = self.parts[0]
+        return Masks(part.trained) if isinstance(part, ReservoirPart) else self.masks
+
+
+class GradualPruning(MaskOwner):
+    """Start dense and prune, update by update, to the final sparsity (Zhu and Gupta 2017).
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.GradualPruning`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[GradualPruning(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.GradualPruning)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.GradualPruning(*args, **arguments))
+
+
+class GraNet(MaskOwner):
+    """Prune gradually, and let weights come back where the gradient is (Liu et al. 2021).
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.GraNet`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[GraNet(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.GraNet)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.GraNet(*args, **arguments))
+
+
+class PruneAtStart(MaskOwner):
+    """Prune before the first step, then train with the mask fixed: SNIP, GraSP, SynFlow, magnitude.
+
+    Args:
+        sparsity: like all other arguments, of the method :class:`callbacks.methods.PruneAtStart`.
+
+    Raises:
+        ValueError: as the method and :class:`MaskOwner`.
+
+    Example:
+        >>> pl.Trainer(callbacks=[PruneAtStart(0.9)])  # doctest: +SKIP
+    """
+
+    @arguments_of(methods.PruneAtStart)
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(methods.PruneAtStart(*args, **arguments))
+
+
+class SparseGroups(MaskOwner):
+    """Train parts of a network with methods, or sparsities, of their own.
+
+    Each method plans, draws and updates the weights that its ``include`` and ``exclude`` select, as it would alone;
+    what none selects stays dense. When updates replace steps, that of any method replaces the step of the whole
+    optimizer. Methods with equal seeds draw equal numbers for weights of equal shape: give each a seed of its own.
+
+    Args:
+        methods: callbacks of this family, not in the Trainer's list themselves, or methods.
+
+    Raises:
+        ValueError: there is no method; in ``setup``, when two select the same weight; when resuming, for a checkpoint
+            of other methods; and as the methods do.
+
+    Example:
+        >>> late = SET(0.8, include="*layer4*", seed=1)
+        >>> SparseGroups([RigL(0.9, include="*layer3*"), late, SparseTraining(0.5, include="fc*", seed=2)]).masks
+        Masks(0 weights, 0 entries, sparsity 0.0000)
+    """
+
+    def __init__(self, methods: Sequence[MaskOwner | Method]) -> None:
+        super().__init__([method for given in methods for method in _methods_of(given)])
+
+
+def _methods_of(given: MaskOwner | Method) -> list[Method]:
+    return [given] if isinstance(given, Method) else [part.method for part in given.parts]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from .checkpoint import STATE_KEY
 from .files import read_checkpoint
-from .sparse_training import SparseTraining
+from .methods import SparseTraining
+from .owner import MaskOwner
 from .sparsity import Dense, Masks, Uniform
 
 
@@ -118,7 +119,7 @@ def check_same_network(module: nn.Module, weights: Mapping[str, Tensor], source:
         )
 
 
-class TicketTraining(SparseTraining):
+class TicketTraining(MaskOwner):
     """Train a ticket whose weights have been loaded: its mask stays, and momentum outside the mask is cleared.
 
     Args:
@@ -126,7 +127,7 @@ class TicketTraining(SparseTraining):
 
     Raises:
         ValueError: the ticket's learning rates are of another number of optimizers or parameter groups than the
-            module's; and as :class:`SparseTraining`.
+            module's; and as :class:`MaskOwner`.
 
     Example:
         >>> pl.Trainer(callbacks=[TicketTraining(ticket)])  # doctest: +SKIP
@@ -134,8 +135,9 @@ class TicketTraining(SparseTraining):
 
     def __init__(self, ticket: Ticket) -> None:
         # sparsity 0 of the weights that have a mask: masks_from alone says what is active
+        masks = ticket.masks
         super().__init__(
-            0.0, distribution=Uniform(), initialization=Dense(), include=list(ticket.masks), masks_from=ticket.masks
+            SparseTraining(0.0, distribution=Uniform(), initialization=Dense(), include=list(masks), masks_from=masks)
         )
         self.ticket = ticket
 
@@ -146,7 +148,7 @@ class TicketTraining(SparseTraining):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        for optimizer, weights in zip(trainer.optimizers, self._weights_of, strict=True):
+        for optimizer, weights in zip(trainer.optimizers, self.parts[0].held, strict=True):
             self.masks.apply_to_optimizer(optimizer, weights)  # that of a dense step, when training goes on from there
         rates = self.ticket.learning_rates
         if rates is None:

@@ -9,8 +9,7 @@ import torch
 from pytorch_lightning.utilities.data import extract_batch_size
 
 from .compatibility import check_whole
-from .observer import log_metrics
-from .owner import MaskOwner, mask_owner
+from .owner import MaskOwner, log_metrics, mask_owner
 from .probe import detached_copy, training_loss, undisturbed
 from .sparsity import Flops
 from .sparsity.flops import counting
@@ -93,8 +92,9 @@ class TrainingFlops(pl.Callback):
 
 
 def step_flops(flops: Flops, owner: MaskOwner) -> float:
-    """Of the coming training step on one sample, under the owner's masks."""
-    gradients = {name: count / owner.masks[name].numel() for name, count in owner.gradient_counts().items()}
+    """Return the FLOPs of the coming training step on one sample, under the owner's masks."""
+    counts = {name: count for part in owner.parts for name, count in part.gradient_counts().items()}
+    gradients = {name: count / owner.masks[name].numel() for name, count in counts.items()}
     return 2 * flops.sparse(owner.masks.density) + flops.sparse(gradients)
 
 

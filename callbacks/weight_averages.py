@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import Tensor, nn
 
 from .observer import callbacks_of
-from .sparsity.masks import count_outside, zero_inactive
+from .sparsity.masks import zero_inactive
 
 
 def averages_of(trainer: pl.Trainer) -> Iterator[nn.Module]:
@@ -23,20 +23,12 @@ def averages_of(trainer: pl.Trainer) -> Iterator[nn.Module]:
 
 
 @torch.no_grad()
-def forget(trainer: pl.Trainer, name: str, kept: Tensor) -> None:
-    """Set the averages of a weight to 0 where ``kept`` is False.
-
-    A dropped weight is forgotten, and a grown one is averaged from 0 on, as it trains from 0 on.
-    """
+def apply_to_averages(trainer: pl.Trainer, masks: Mapping[str, Tensor]) -> None:
+    """Set the averages of inactive weights to 0."""
     for average in averages_of(trainer):
-        weight = average.get_parameter(name)
-        zero_inactive(weight, kept.to(weight.device))
-
-
-def averaged_leaks(trainer: pl.Trainer, masks: Mapping[str, Tensor]) -> int:
-    """Number of averages outside the masks that are not 0."""
-    averages = averages_of(trainer)
-    return sum(count_outside({name: average.get_parameter(name) for name in masks}, masks) for average in averages)
+        for name, mask in masks.items():
+            weight = average.get_parameter(name)
+            zero_inactive(weight, mask.to(weight.device))
 
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:

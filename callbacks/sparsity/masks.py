@@ -129,6 +129,10 @@ class Masks(Mapping[str, Tensor]):
         for name, weight in weights.items():
             clear_state(optimizer, weight, self[name])
 
+    def leaks(self, weights: Mapping[str, Tensor]) -> int:
+        """Number of inactive entries of ``weights``, on all processes that share them, that are not 0."""
+        return count_outside(weights, self)
+
     def digest(self) -> int:
         """A 63-bit hash of names, shapes and entries: equal masks, equal digest, on any machine."""
         digest = hashlib.blake2b(digest_size=8)

@@ -88,8 +88,7 @@ def choose_masks(
     Raises:
         ValueError: as :func:`prune`.
     """
-    if scope not in ("layer", "global"):
-        raise ValueError(f"scope is {scope!r}; choose layer or global")
+    check_scope(scope)
     network = replica(network)
     weights = {name: parameter for name, parameter in network.named_parameters() if name in counts}
     for weight in weights.values():
@@ -116,6 +115,16 @@ def choose_masks(
                 for name, mask in left.items()
             }
     return Masks(left)
+
+
+def check_scope(scope: str) -> None:
+    """Refuse a scope that there is not.
+
+    Raises:
+        ValueError: it is neither ``"layer"`` nor ``"global"``.
+    """
+    if scope not in ("layer", "global"):
+        raise ValueError(f"scope is {scope!r}; choose layer or global")
 
 
 def _on_the_way(before: int, final: int, share: float) -> int:

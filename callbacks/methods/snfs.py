@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from ..sparsity import Gradient, GradientAverages, Masks, Score, redistribute
+from ..sparsity.transfer import fetch
 from .dynamic import DynamicSparseTraining
-from .periodic import lr_ratio
-from .sparsity import Gradient, GradientAverages, Masks, redistribute
-from .sparsity.transfer import fetch
+from .layers import Layers
+from .method import Moment
 
 
+@dataclass(frozen=True, kw_only=True)
 class SNFS(DynamicSparseTraining):
     """Drop the smallest magnitudes, grow where the smoothed dense gradient is largest, in the layers that need it.
 
@@ -27,11 +28,11 @@ class SNFS(DynamicSparseTraining):
     gradients are not finite leaves the smoothed ones as they were.
 
     Args:
-        sparsity: as in :class:`SparseTraining`; ``distribution`` says where the layers start.
+        sparsity: as in :class:`DynamicSparseTraining`, like all arguments that are not named here; there are no
+            ``grow`` and ``gradient_steps``. ``distribution`` says where the layers start.
         momentum: of the smoothed gradient, ``momentum * smoothed + (1 - momentum) * gradient``, in [0, 1). RigL's
             comparison found 0.99 best, and 0 about as good as 0.9.
         redistribute: False keeps the number of active weights of each layer, as in RigL's comparison.
-        dynamic: the other arguments of :class:`DynamicSparseTraining`, without ``grow`` and ``gradient_steps``.
 
     Raises:
         ValueError: ``momentum`` is outside [0, 1); and as :class:`DynamicSparseTraining`.
@@ -47,34 +48,40 @@ class SNFS(DynamicSparseTraining):
         Gradient()
     """
 
-    def __init__(
-        self, sparsity: float = 0.9, *, momentum: float = 0.9, redistribute: bool = True, **dynamic: Any
-    ) -> None:
-        super().__init__(sparsity, grow=Gradient(), gradient_steps=1, **dynamic)
-        self.momentum = momentum
-        self.redistribute = redistribute
-        self._averages = GradientAverages(momentum)
+    momentum: float = 0.9
+    redistribute: bool = True
+    grow: Score = field(default=Gradient(), init=False)
+    gradient_steps: int = field(default=1, init=False)
 
-    def _averages_at(self, index: int, step: int) -> bool:
+    works_on_shards: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        GradientAverages(self.momentum)  # refuses one out of range
+
+    @property
+    def gradient_momentum(self) -> float | None:
+        return self.momentum
+
+    def averages_at(self, step: int, total_steps: float, deferred: bool) -> bool:
         return True
 
-    def _wanted(self, counts: dict[str, int]) -> dict[str, int]:
-        wanted = super()._wanted(counts)
-        moved = self.redistribute and sum(counts.values()) == sum(wanted.values())
-        return counts if moved else wanted  # layers differ from the distribution once they have traded
+    def expected_counts(self, layers: Layers) -> dict[str, int]:
+        expected, counts = super().expected_counts(layers), layers.masks.counts
+        traded = self.redistribute and sum(counts.values()) == sum(expected.values())
+        return counts if traded else expected  # layers differ from the distribution once they have traded
 
-    @torch.no_grad()
-    def new_masks(self, optimizer: Optimizer, weights: Mapping[str, nn.Parameter], step: int) -> dict[str, Tensor]:
+    def new_masks(self, layers: Layers, weights: Mapping[str, nn.Parameter], moment: Moment) -> dict[str, Tensor]:
         if not self.redistribute:
-            return super().new_masks(optimizer, weights, step)
-        fraction = self.drop_fraction(self.window.progress(step, self._total_steps), lr_ratio(optimizer, weights))
+            return super().new_masks(layers, weights, moment)
+        fraction = self.fraction_at(moment)
         drop, grow, means, dropped = {}, {}, {}, {}
-        for name, drop_score, grow_score in self._scores(weights, step):
-            mask, count = self.masks[name], self.masks.counts[name]
+        for name, drop_score, grow_score in self.scores(layers, weights, moment.step):
+            mask, count = layers.masks[name], layers.masks.counts[name]
             drop[name], grow[name] = drop_score, grow_score
-            means[name] = self._averages.values[name].abs()[mask].sum() / max(count, 1)
+            means[name] = layers.averages.values[name].abs()[mask].sum() / max(count, 1)
             dropped[name] = min(math.floor(count * fraction), max(count - 1, 0))
         shares = dict(zip(means, fetch(means.values()), strict=True))
-        changed = redistribute({name: self.masks[name] for name in drop}, drop, grow, dropped, shares)
-        self._target.update(Masks(changed).counts)
+        changed = redistribute({name: layers.masks[name] for name in drop}, drop, grow, dropped, shares)
+        layers.target.update(Masks(changed).counts)
         return changed
