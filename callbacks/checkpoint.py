@@ -103,7 +103,7 @@ def _of_this_version(state: Mapping[str, Any]) -> Mapping[str, Any]:
         )
     parts = []
     for group in state.get("groups", [state]):  # version 1 has one part in the state itself, or several beside it
-        part = {**group, "weights": list(group["masks"]), "budget": group.get("budget") or group.get("final")}
+        part = {**group, "weights": list(group["masks"])}
         if "reservoir" in group:
             trained = Masks.from_state_dict(group["backward"])
             part["memory"] = {"reservoir": group["reservoir"], "trained": dict(trained)}

@@ -34,12 +34,12 @@ class MaskOwner(pl.Callback):
     are owners of one method.
 
     Logs ``sparsity/target`` and ``sparsity/actual``, measured on the weights, every ``Trainer(log_every_n_steps)``
-    steps, ``sparsity/dead_units`` (units without connections) where there are any, and at each update
-    ``sparsity/churn`` and ``sparsity/explored``. What one of several methods logs is in ``sparsity/group0/...``,
-    ``sparsity/group1/...``, in their order.
+    steps, ``sparsity/dead_units`` (units without connections), and at each update ``sparsity/churn`` and
+    ``sparsity/explored``. What is of one method in a list is in ``sparsity/group0/...``, ``sparsity/group1/...``.
 
     Args:
-        methods: a method of :mod:`callbacks.methods`, or one of your own, or several that select different weights.
+        methods: a method of :mod:`callbacks.methods`, or one of your own, or a list of them that select different
+            weights.
 
     Attributes:
         masks: of all methods together; True = active. They stay after the fit, and a second fit of the same module
@@ -59,12 +59,13 @@ class MaskOwner(pl.Callback):
     """
 
     def __init__(self, methods: Method | Sequence[Method]) -> None:
-        methods = [methods] if isinstance(methods, Method) else list(methods)
-        if not methods:
-            raise ValueError("methods is empty; give one or more, such as RigL(0.9, include=...)")
         self.masks = Masks({})
-        prefixes = [f"sparsity/group{index}/" for index in range(len(methods))] if len(methods) > 1 else ["sparsity/"]
-        self.parts = [part_of(method, prefix) for method, prefix in zip(methods, prefixes, strict=True)]
+        if isinstance(methods, Method):
+            self.parts = [part_of(methods, "sparsity/")]
+        else:
+            self.parts = [part_of(method, f"sparsity/group{index}/") for index, method in enumerate(methods)]
+        if not self.parts:
+            raise ValueError("methods is empty; give one or more, such as RigL(0.9, include=...)")
         self._groups: list[int] = []  # parameter groups by optimizer
         self._checkpoint: Mapping[str, Any] | None = None
         self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
@@ -104,18 +105,11 @@ class MaskOwner(pl.Callback):
             compatibility.check_shards(part.weights, callbacks_of(trainer))
         self._begun = not trainer.strategy.restore_checkpoint_after_setup  # as it does with shards
         if self._begun:
-            self._begin(trainer, pl_module)
-
-    def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put masks in force: those of a checkpoint, of a fit before, or new ones."""
-        self.masks = start.begin(trainer, pl_module, self.parts, self.masks, self._checkpoint)
-        if not self._checkpoint:
-            self._dead = set()
-            log_metrics(trainer, look_for_dead(trainer, self.parts, self.masks, self._dead))
+            _begin(self, trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._begun:
-            self._begin(trainer, pl_module)
+            _begin(self, trainer, pl_module)
         self._resume.on_train_start(trainer, pl_module)
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
@@ -139,14 +133,14 @@ class MaskOwner(pl.Callback):
             if part.deferred[index]:
                 log_metrics(trainer, {f"{part.prefix}deferred": float(part.deferrals)})
         if any(changed):
-            self._update(trainer, pl_module, optimizer, changed)
+            self.update_masks(trainer, pl_module, optimizer, changed)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
         if any(changed) or (every and step % every == 0):
             report(trainer, self.parts, self.masks)
         for part in self.parts:
             part.before_step(index)
 
-    def _update(
+    def update_masks(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
@@ -223,6 +217,14 @@ class MaskOwner(pl.Callback):
         for part in self.parts:
             part.release()
         self._observers, self._checkpoint = [], None
+
+
+def _begin(owner: MaskOwner, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    """Put the masks of a checkpoint, of a fit before, or new ones in force."""
+    owner.masks = start.begin(trainer, pl_module, owner.parts, owner.masks, owner._checkpoint)
+    if not owner._checkpoint:
+        owner._dead = set()
+        log_metrics(trainer, look_for_dead(trainer, owner.parts, owner.masks, owner._dead))
 
 
 def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:

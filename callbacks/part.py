@@ -71,7 +71,9 @@ class Part(Layers):
     def plan(self, module: nn.Module) -> None:
         """Select the weights of a module, and say how many of each are to be active at the first step."""
         self.select(self.method.select(module))
-        self.budget = self.method.budget(self.selected)
+        budget = self.method.budget(self.selected)
+        if self.method.masks_from is None or self.budget.keys() != budget.keys():
+            self.budget = budget  # given masks may have brought another one in a fit before
         self.target = self.method.first_counts(self)
 
     def draw(self, look: FirstLook, given: Masks | None) -> None:
@@ -265,9 +267,10 @@ class Part(Layers):
     def state_dict(self) -> dict[str, Any]:
         """Return what a part is besides its masks: tensors and plain values only."""
         memory = {kind: {name: t.cpu() for name, t in tensors.items()} for kind, tensors in self.memory.items()}
+        kept = self.method.saves_budget_as
         return {
             "seed": self.method.seed,
-            "budget": dict(self.budget),
+            **({kept: dict(self.budget)} if kept else {}),
             "deferred": list(self.deferred),
             "deferrals": self.deferrals,
             "explored": {name: pack(mask).cpu() for name, mask in self.ever_active.items()},
@@ -279,7 +282,7 @@ class Part(Layers):
         """Go on from a checkpoint's state and masks, which may be those of another method, and from so many steps."""
         devices = {name: weight.device for name, weight in self.weights.items()}
         self.masks = masks.beside(self.weights)
-        self.budget = self.method.resume_budget(self, state.get("budget"))
+        self.budget = self.method.resume_budget(self, state.get(self.method.saves_budget_as))
         self.steps = list(steps)
         self.deferred = list(state.get("deferred", [False] * len(steps)))
         self.deferrals = int(state.get("deferrals", 0))

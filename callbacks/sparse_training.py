@@ -250,4 +250,11 @@ class SparseGroups(MaskOwner):
 
 
 def _methods_of(given: MaskOwner | Method) -> list[Method]:
-    return [given] if isinstance(given, Method) else [part.method for part in given.parts]
+    """Return the methods of a callback, unless it does more than its methods say."""
+    if isinstance(given, Method):
+        return [given]
+    if more := [name for name in vars(type(given)) if name.startswith("on_")]:
+        raise ValueError(
+            f"{type(given).__name__} works only alone: it relies on {', '.join(more)}, which groups do not call"
+        )
+    return [part.method for part in given.parts]

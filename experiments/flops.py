@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from callbacks import GraNet, TopKAST
+from callbacks import methods
 from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select, storage_bytes
 from lightning_modules import networks
 
@@ -55,7 +55,7 @@ class Plan:
 
 
 STEPS = 32_000  # RigL's ResNet-50
-EXPLORATION, FIRST_SPARSITY = TopKAST().exploration, GraNet().initial_sparsity  # the defaults
+EXPLORATION, FIRST_SPARSITY = methods.TopKAST.exploration, methods.GraNet.initial_sparsity  # the defaults
 
 
 def rigl(plan: Plan, every: int) -> float:

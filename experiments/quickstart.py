@@ -7,7 +7,7 @@ weights. The sparsity-aware initialization repairs that, and RigL moves the conn
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from rich.console import Console
 from rich.table import Table
 
-from callbacks import GradientFlowMonitor, RigL, SparseTraining, TrainingFlops
+from callbacks import GradientFlowMonitor, MaskOwner, RigL, SparseTraining, TrainingFlops
 from callbacks.sparsity import Dense, Initialization, UnitScaled
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
@@ -44,7 +44,7 @@ SPARSITY, SEED, STEPS = 0.95, 0, 1200
 @dataclass(frozen=True)
 class Arm:
     name: str
-    method: type[SparseTraining]
+    method: Callable[..., MaskOwner]
     initialization: Initialization
 
 

@@ -39,7 +39,7 @@ def fit_method(name: str) -> dict[str, object]:
     """The same global batch of 32 whatever the number of ranks."""
     owner = next(m for m in METHODS if m.name == name).build(0.8)
     module, operations = PlainModule(), Operations()
-    owner.update, owner.change_masks = operations.of(owner.update), operations.of(owner.change_masks)
+    operations.watch_updates(owner)
     fit_on_all_ranks(module, [GradientFlowMonitor(every_n_steps=1), owner])
     return {**seen(module, owner), "sent": operations.sent}
 

@@ -24,7 +24,7 @@ from zeros import Zeros
 from callbacks import GradientFlowMonitor, MaskOwner
 from callbacks.sparsity.sharding import whole
 
-NAMES = ("static", "set", "rigl", "saliency-drop", "gmp", "gmp-global")
+NAMES = ("static", "set", "rigl", "saliency-drop", "gmp", "gmp-global", "groups")
 
 
 class Sharded(PlainModule):

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from callbacks import MaskOwner
+
 T = TypeVar("T")
 
 
@@ -47,6 +49,12 @@ class Operations(TorchDispatchMode):
                 return function(*args)
 
         return watched
+
+    def watch_updates(self, owner: MaskOwner) -> None:
+        """Watch what the owner of the masks does at updates, and to know whether one is due."""
+        for part in owner.parts:
+            part.new_masks = self.of(part.new_masks)
+        owner.update_masks = self.of(owner.update_masks)
 
 
 class Reads(TorchFunctionMode):

@@ -41,4 +41,4 @@ def test_a_library_folder_works_under_another_name(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "callbacks", tmp_path / "sparse_callbacks")
     code = "from sparse_callbacks import RigL; print(RigL.__module__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "sparse_callbacks.dynamic"
+    assert done.stdout.strip() == "sparse_callbacks.sparse_training"

@@ -8,7 +8,8 @@ from methods import Method
 from torch import Tensor
 from zeros import assert_zeros
 
-from callbacks import MaskObserver, MaskOwner, SparseTraining
+from callbacks import MaskObserver, MaskOwner
+from callbacks.part import Part
 
 
 class Witness(MaskObserver):
@@ -59,8 +60,7 @@ class Witness(MaskObserver):
 
     def check_end(self, trainer: pl.Trainer) -> None:
         """What must hold when a fit is over."""
-        parts: list[SparseTraining] = getattr(self.owner, "methods", [self.owner])
-        unused = sum(budget(one) for one in parts) - sum(self.owner.masks.counts.values())
+        unused = sum(budget(part) for part in self.owner.parts) - sum(self.owner.masks.counts.values())
         most = sum(len(mask) for mask in self.owner.masks.values()) if self.method.rounds else 1
         assert 0 <= unused < most
         assert trainer.callback_metrics["sparsity/actual"] == trainer.callback_metrics["sparsity/target"], "I8"
@@ -70,7 +70,7 @@ class Witness(MaskObserver):
         assert ("sparsity/explored" in trainer.callback_metrics) == self.method.moves
 
 
-def budget(owner: SparseTraining) -> int:
+def budget(part: Part) -> int:
     """How many weights a method is to keep in the end."""
-    shapes = {name: mask.shape for name, mask in owner.masks.items()}
-    return sum(owner.distribution(shapes, owner.sparsity).values())
+    shapes = {name: mask.shape for name, mask in part.masks.items()}
+    return sum(part.method.distribution(shapes, part.method.sparsity).values())

@@ -77,6 +77,7 @@ class GradualPruning(Method):
     initialization: Initialization = Dense()
 
     works_on_shards: ClassVar[bool] = True
+    saves_budget_as: ClassVar[str] = "final"
 
     def __post_init__(self) -> None:
         super().__post_init__()

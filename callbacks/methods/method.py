@@ -90,6 +90,7 @@ class Method:
     seed: int = 0
 
     works_on_shards: ClassVar[bool] = False  # on weights that FSDP2 shards over processes
+    saves_budget_as: ClassVar[str] = ""  # where a checkpoint keeps the budget, of methods that cannot do without
     ablates: ClassVar[bool] = False  # whole neurons lose their inputs on purpose
 
     def __post_init__(self) -> None:

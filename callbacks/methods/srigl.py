@@ -63,6 +63,7 @@ class SRigL(DynamicSparseTraining):
     grow: Score = field(default=Gradient(), init=False)
 
     works_on_shards: ClassVar[bool] = False
+    saves_budget_as: ClassVar[str] = "budget"
     ablates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

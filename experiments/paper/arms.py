@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from callbacks import SET, DynamicSparseTraining, GradualPruning, RigL, SparseTraining
+from callbacks import SET, DynamicSparseTraining, GradualPruning, MaskOwner, RigL, SparseTraining
 from callbacks.sparsity import (
     Dense,
     Gradient,
@@ -25,7 +25,7 @@ SPARSITY = 0.95
 STEPS = 11_719  # 25 epochs of batch 128
 TICKETS = 5
 
-METHODS: dict[str, Callable[..., SparseTraining]] = {
+METHODS: dict[str, Callable[..., MaskOwner]] = {
     "scratch": SparseTraining,
     "set": partial(SET, drop_fraction=ProportionalToLR(0.3), window=UpdateWindow(100, stop=1.0)),
     "rigl": partial(RigL, drop_fraction=ProportionalToLR(0.3), window=UpdateWindow(100, stop=1.0)),
@@ -57,7 +57,7 @@ class Arm:
     name: str
     masks: int | None = None
     weights: Literal["fresh", "same", "start", "end"] = "fresh"
-    method: Callable[..., SparseTraining] | None = None
+    method: Callable[..., MaskOwner] | None = None
     network: Callable[[], Any] = LeNet5
     spectra: tuple[int, ...] = ()
     seeds: int | None = None
@@ -68,7 +68,7 @@ def gradual_pruning(**arguments: Any) -> GradualPruning:
     return GradualPruning(SPARSITY, window=PruningWindow(100, start=3000 / STEPS, stop=7000 / STEPS), **arguments)
 
 
-def with_masks(method: str, initialization: str) -> Callable[..., SparseTraining]:
+def with_masks(method: str, initialization: str) -> Callable[..., MaskOwner]:
     return partial(METHODS[method], SPARSITY, initialization=INITIALIZATIONS[initialization])
 
 

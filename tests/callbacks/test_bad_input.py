@@ -219,9 +219,9 @@ def test_masks_from_another_network(tmp_path: Path) -> None:
 def test_resuming_from_a_newer_version(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, [RigL(0.8)])
     content = torch.load(path, weights_only=True)
-    content["callbacks"]["SparseTraining"]["version"] = 2
+    content["callbacks"]["SparseTraining"]["version"] = 3
     torch.save(content, path)
-    with pytest.raises(ValueError, match="version 2, but version 1 is what can be read here: install the release"):
+    with pytest.raises(ValueError, match="version 3, but version 2 is what can be read here: install the release"):
         resume(path, [RigL(0.8)])
 
 

@@ -23,7 +23,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from callbacks import HessianSpectrum, RewindPoint, RigL, TrainingFlops, read_checkpoint, read_masks
+from callbacks import HessianSpectrum, MaskOwner, RewindPoint, RigL, TrainingFlops, methods, read_checkpoint, read_masks
 from callbacks.compatibility import check_shards
 from callbacks.sparsity import UpdateWindow
 
@@ -107,20 +107,14 @@ def test_methods_that_need_whole_weights_are_refused_by_name(method: Method) -> 
         owner.setup(fitted, PlainModule(), "fit")
 
 
-def test_a_subclass_of_a_working_method_may_need_whole_weights() -> None:
-    class Own(RigL):
-        pass
+def test_a_method_of_ones_own_may_say_that_it_does_not_work_on_shards() -> None:
+    class Own(methods.RigL):
+        works_on_shards = False
 
-    with pytest.raises(ValueError, match="Own does not support ModelParallelStrategy"):
-        Own().setup(trainer([], strategy=ModelParallelStrategy(), devices=1), PlainModule(), "fit")
-
-
-def test_a_subclass_may_say_that_it_does_not_work_on_shards() -> None:
-    class Own(RigL):
-        works_sharded = False
-
-    with pytest.raises(ValueError, match="Own does not support ModelParallelStrategy"):
-        Own().setup(trainer([], strategy=ModelParallelStrategy(), devices=1), PlainModule(), "fit")
+    fitted = trainer([], strategy=ModelParallelStrategy(), devices=1)
+    MaskOwner(methods.RigL()).setup(fitted, PlainModule(), "fit")
+    with pytest.raises(ValueError, match="MaskOwner does not support ModelParallelStrategy"):
+        MaskOwner([methods.RigL(include="*0.weight"), Own(exclude="*0.weight")]).setup(fitted, PlainModule(), "fit")
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ def test_several_optimizers_each_count_their_own_steps() -> None:
     fitted = trainer([monitor, rigl], logger=memory, max_steps=-1, max_epochs=3)
     fitted.fit(module := Gan(), loader())
     assert fitted.global_step == 3 * 18
-    assert rigl._steps == [18, 36]
+    assert rigl.parts[0].steps == [18, 36]
     assert list(memory.of("grad_flow/optimizer0/active")) == [0, 30]  # its steps 0 and 10
     assert len(memory.of("grad_flow/optimizer1/active")) == 4  # its steps 0, 10, 20 and 30
     for name, mask in rigl.masks.items():

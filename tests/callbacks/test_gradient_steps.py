@@ -10,8 +10,7 @@ from fits import Scripted, TinyModule, TwoOptimizers, fit, loader, trainer
 from test_resume import Stop
 from torch import Tensor
 
-from callbacks import SNFS, MaskObserver, RigL, SparseTraining, read_masks
-from callbacks.dynamic import DynamicSparseTraining
+from callbacks import SNFS, DynamicSparseTraining, MaskObserver, RigL, SparseTraining, read_masks
 from callbacks.sparsity import Constant, Dense, Masks, Score, UpdateWindow
 
 WINDOW = UpdateWindow(4, stop=1.0)
@@ -121,7 +120,8 @@ def test_a_run_that_stops_inside_a_window_goes_on(tmp_path: Path, stop: int) -> 
 
     whole = run(9)
     run(stop, save=tmp_path / "part.ckpt")
-    kept = torch.load(tmp_path / "part.ckpt", weights_only=True)["callbacks"]["SparseTraining"]["averages"]["values"]
+    state = torch.load(tmp_path / "part.ckpt", weights_only=True)["callbacks"]["SparseTraining"]
+    kept = state["parts"][0]["averages"]["values"]
     assert bool(kept) == (stop != 6), "the checkpoint holds a mean only where one has begun"
     assert run(9, ckpt=tmp_path / "part.ckpt").masks.digest() == whole.masks.digest()
     assert read_masks(tmp_path / "part.ckpt").digest() != whole.masks.digest()

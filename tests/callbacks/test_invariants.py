@@ -15,8 +15,7 @@ from witness import Witness
 from zeros import Zeros
 
 from callbacks import MaskObserver, RigL, SparseTraining
-from callbacks.compatibility import ENTRYWISE
-from callbacks.periodic import all_finite
+from callbacks.part import ENTRYWISE, all_finite
 from callbacks.sparsity import ERK, Constant, Cosine, Distribution, Schedule, Uniform, UpdateWindow
 
 OPTIONS = {

@@ -62,7 +62,7 @@ def test_a_drop_fraction_of_one_empties_no_layer() -> None:
     owner = SNFS(0.95, window=WINDOW, drop_fraction=Constant(1.0))
     fit(TinyModule(), [owner])
     counts = owner.masks.counts
-    start = owner.distribution({name: mask.shape for name, mask in owner.masks.items()}, 0.95)
+    start = owner.parts[0].method.distribution({name: mask.shape for name, mask in owner.masks.items()}, 0.95)
     assert sum(counts.values()) == sum(start.values())
     assert counts != start
     assert all(counts.values())
@@ -72,14 +72,14 @@ def test_gradients_that_are_not_finite_are_not_smoothed() -> None:
     gradients = [{"a": [1.0, float("inf")]}, {"a": [4.0, 8.0]}, {"a": [float("nan"), 0.0]}]
     owner = SNFS(0.5, momentum=0.5, window=UpdateWindow(100, stop=200))
     fit(Scripted({"a": [1.0, 1.0]}, gradients), [owner], max_steps=3)
-    assert owner._averages.values["layers.a.weight"].tolist() == [[2.0, 4.0]]
+    assert owner.parts[0].averages.values["layers.a.weight"].tolist() == [[2.0, 4.0]]
 
 
 def test_optimizers_trade_among_their_own_weights() -> None:
     owner = SNFS(0.6, window=WINDOW, drop_fraction=Cosine(0.5), distribution=Uniform())
     fit(TwoOptimizers(), [owner], max_steps=40)
     counts = owner.masks.counts
-    start = owner.distribution({name: mask.shape for name, mask in owner.masks.items()}, 0.6)
+    start = owner.parts[0].method.distribution({name: mask.shape for name, mask in owner.masks.items()}, 0.6)
     last = "network.6.weight"
     assert counts[last] == start[last]
     assert sum(counts.values()) == sum(start.values())

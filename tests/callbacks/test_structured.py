@@ -45,7 +45,7 @@ def test_neurons_are_ablated_and_the_others_share_their_budget() -> None:
     fit(TinyModule("adam"), [owner, watch], logger=memory)
     assert list(memory.of("sparsity/ablated").values()) == pytest.approx(watch.ablated)
     assert max(watch.ablated) > 0.05
-    budget = owner.distribution({name: mask.shape for name, mask in owner.masks.items()}, 0.9)
+    budget = owner.parts[0].method.distribution({name: mask.shape for name, mask in owner.masks.items()}, 0.9)
     for name, sizes in watch.sizes.items():
         inputs = owner.masks[name][0].numel()
         assert {(neurons, min(budget[name] // neurons, inputs)) for neurons, _ in sizes} == sizes
@@ -124,7 +124,7 @@ def test_given_masks_bring_their_budget_through_updates_and_a_resume(tmp_path: P
     assert sum(stopped.masks.counts.values()) < given, "what is rounded away is not forgotten"
     part.save_checkpoint(tmp_path / "part.ckpt")
     rest = run(21, tmp_path / "part.ckpt")[1]
-    assert rest._state()["budget"] == whole._state()["budget"]
+    assert rest.parts[0].budget == whole.parts[0].budget
     assert rest.masks.digest() == whole.masks.digest() != read_masks(tmp_path / "first.ckpt").digest()
     assert 0 <= given - sum(whole.masks.counts.values()) < 37  # less than a weight a neuron
 
@@ -152,23 +152,23 @@ class Wide(TinyModule):
 class Groups(pl.Callback):
     """Checks the pattern after every step."""
 
-    def __init__(self, owner: NM) -> None:
-        self.owner = owner
+    def __init__(self, owner: NM, n: int, m: int) -> None:
+        self.owner, self.n, self.m = owner, n, m
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         for name, mask in self.owner.masks.items():
-            groups = mask.movedim(1, -1).reshape(-1, self.owner.m)
-            assert (groups.sum(1) == self.owner.n).all(), name
-            assert int((pl_module.get_parameter(name) != 0).sum()) <= mask.numel() * self.owner.n / self.owner.m
+            groups = mask.movedim(1, -1).reshape(-1, self.m)
+            assert (groups.sum(1) == self.n).all(), name
+            assert int((pl_module.get_parameter(name) != 0).sum()) <= mask.numel() * self.n / self.m
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (3, 4), (1, 2)])
 def test_the_pattern_holds_at_all_times(n: int, m: int) -> None:
     memory = Memory()
     owner = NM(n, m, exclude="network.0.*", window=WINDOW, drop_fraction=Constant(0.5))
-    fit(Wide(), [owner, Groups(owner)], logger=memory)
+    fit(Wide(), [owner, Groups(owner, n, m)], logger=memory)
     assert list(owner.masks) == ["network.2.1.weight", "network.4.weight", "network.6.weight"]
-    assert owner.masks.sparsity == owner.sparsity == 1 - n / m
+    assert owner.masks.sparsity == 1 - n / m
     assert set(memory.of("sparsity/target").values()) == {1 - n / m}
     assert list(memory.of("sparsity/churn")) == [4, 8, 12, 16, 20]
     assert all(0 < churn <= 0.5 for churn in memory.of("sparsity/churn").values())

@@ -13,6 +13,6 @@ RANK_TOGETHER = ("gmp-global", "granet", "granet-dense")  # the weights of all l
 @pytest.mark.parametrize("method", [method for method in MOVING if method.name not in RANK_TOGETHER], ids=str)
 def test_no_tensor_of_an_update_is_larger_than_the_largest_layer(method: Method) -> None:
     owner, operations = method.build(), Operations()
-    owner.update, owner.change_masks = operations.of(owner.update), operations.of(owner.change_masks)
+    operations.watch_updates(owner)
     fit(TinyModule(), [owner])
     assert operations.largest == max(mask.numel() for mask in owner.masks.values()) < owner.masks.size

@@ -105,8 +105,8 @@ def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypat
     """At the defaults' rates: one update and two reports of sparsity in 100 steps with the arm."""
     updates: list[int] = []
     reports: list[int] = []
-    monkeypatch.setattr(RigL, "change_masks", lambda _, trainer, *__: updates.append(trainer.global_step))
-    monkeypatch.setattr(RigL, "_report", lambda _, trainer: reports.append(trainer.global_step))
+    monkeypatch.setattr(RigL, "update_masks", lambda _, trainer, *__: updates.append(trainer.global_step))
+    monkeypatch.setattr("callbacks.owner.report", lambda trainer, *_: reports.append(trainer.global_step))
     small = dataclasses.replace(case, network=LeNet5, image=(1, 28, 28), batch_size=1, periods=2)
     overhead.measure(small, overhead.rigl)
     assert updates == [200, 400]
@@ -115,8 +115,8 @@ def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypat
 
 def test_the_bench_times_updates_against_the_steps_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    changed = RigL.masks_changed
-    monkeypatch.setattr(RigL, "masks_changed", lambda self, *a: (seen.append(a[0].global_step), changed(self, *a)))
+    changed = RigL.update_masks
+    monkeypatch.setattr(RigL, "update_masks", lambda self, *a: (seen.append(a[0].global_step), changed(self, *a)))
     _, step = updates.measure(LeNet5(), updates.METHODS["RigL"](), torch.rand(2, 1, 28, 28), updates=2)
     assert seen == [2, 4]
     assert step > 0
