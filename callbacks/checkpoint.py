@@ -12,6 +12,7 @@ from .files import read_safely
 from .packed_masks import is_packed, read_packed_masks
 from .part import Part
 from .sparsity import Masks
+from .sparsity.packing import pack, unpack
 
 STATE_KEY = "SparseTraining"
 VERSION = 2
@@ -57,7 +58,7 @@ def owner_state(masks: Masks, steps: Sequence[int], parts: Sequence[Part] = ()) 
         "version": VERSION,
         "steps": list(steps),
         "masks": masks.state_dict(),
-        "parts": [{"weights": list(part.masks), **part.state_dict()} for part in parts],
+        "parts": [_state_of(part) for part in parts],
     }
 
 
@@ -85,7 +86,41 @@ def load_parts(state: Mapping[str, Any], parts: Sequence[Part]) -> None:
                 f"the checkpoint's masks have seed {theirs['seed']}, but this run has seed {seed}: resume with the "
                 "arguments of the run that wrote it"
             )
-        part.load_state_dict(theirs, Masks({name: masks[name] for name in part.weights}), state["steps"])
+        part.masks = Masks({name: masks[name] for name in part.weights}).to_match(part.weights)
+        part.steps = list(state["steps"])
+        _load_part(theirs, part)
+
+
+def _state_of(part: Part) -> dict[str, Any]:
+    """Return what a part is besides its masks."""
+    budget_as = part.method.saves_budget_as
+    return {
+        "weights": list(part.masks),
+        "seed": part.method.seed,
+        **({budget_as: dict(part.budget)} if budget_as else {}),
+        "deferred": list(part.deferred),
+        "deferrals": part.deferrals,
+        "explored": {name: pack(mask).cpu() for name, mask in part.ever_active.items()},
+        "averages": part.averages.state_dict(),
+        "memory": {kind: {name: t.cpu() for name, t in tensors.items()} for kind, tensors in part.memory.items()},
+    }
+
+
+def _load_part(state: Mapping[str, Any], part: Part) -> None:
+    """Let a part, which has its masks, go on from a state that may be that of another method."""
+    devices = {name: weight.device for name, weight in part.weights.items()}
+    part.budget = part.method.resume_budget(part, state.get(part.method.saves_budget_as))
+    part.deferred = list(state.get("deferred") or [False] * len(part.steps))
+    part.deferrals = int(state.get("deferrals", 0))
+    # a static run, going on as one whose masks move, has explored what it has
+    explored = state.get("explored") or {name: pack(mask) for name, mask in part.masks.items()}
+    part.ever_active = {name: unpack(explored[name], m.shape).to(m.device) for name, m in part.masks.items()}
+    part.explored = sum(Masks(part.ever_active).counts.values())
+    part.averages.load_state_dict(state.get("averages", {"values": {}, "added": {}}), devices)
+    part.memory = {
+        kind: {name: tensor.to(devices[name]) for name, tensor in tensors.items()}
+        for kind, tensors in state.get("memory", {}).items()
+    }
 
 
 def _of_this_version(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,22 +7,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import GradClipAlgorithmType, rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from . import compatibility, start
 from .checkpoint import STATE_KEY, no_masks, owner_state
 from .methods import Method
 from .observer import MaskObserver, callbacks_of
-from .part import Part
+from .part import Part, unconnected
 from .progress import ExactResume
 from .reservoir import part_of
 from .sparsity import Masks
-from .sparsity.masks import count_outside
-from .weight_averages import averages_of
+from .sparsity.masks import count_outside, fetch
+from .sparsity.sharding import nonzero_entries
+from .weight_averages import averages_of, check_averages
 
 
 class MaskOwner(pl.Callback):
@@ -70,6 +73,7 @@ class MaskOwner(pl.Callback):
         self._checkpoint: Mapping[str, Any] | None = None
         self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._observers: list[MaskObserver] = []
+        self._averaging: list[pl.Callback] = []
         self._resume = ExactResume()
         self._dead: set[str] = set()  # weights that are known to be all 0
         self._clip_val: int | float | None = None  # the Trainer's, while there is nothing to clip
@@ -81,7 +85,10 @@ class MaskOwner(pl.Callback):
 
     def explored(self) -> int:
         """Return how many weights were ever active."""
-        return sum(part.explored() for part in self.parts)
+        explored = 0
+        for part in self.parts:
+            explored += part.explored or sum(part.masks.counts.values())
+        return explored
 
     # --- start ---------------------------------------------------------------------------------
 
@@ -110,7 +117,11 @@ class MaskOwner(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._begun:
             _begin(self, trainer, pl_module)
-        self._resume.on_train_start(trainer, pl_module)
+        if self._checkpoint is not None:
+            self._resume.on_train_start(trainer, pl_module)
+        self._averaging = [
+            c for c in callbacks_of(trainer) if isinstance(c, (WeightAveraging, StochasticWeightAveraging))
+        ]
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
         start.enter_run(trainer, pl_module, self.parts)
@@ -122,21 +133,22 @@ class MaskOwner(pl.Callback):
     ) -> None:
         index = trainer.optimizers.index(optimizer)
         step = trainer.global_step if len(trainer.optimizers) == 1 else self.parts[0].steps[index]
-        if len(optimizer.param_groups) != self._groups[index]:  # finetuning adds groups as it unfreezes layers
-            self._groups[index] = len(optimizer.param_groups)
-            for part in self.parts:
-                part.held[index] = part.members(optimizer)
         for observer in self._observers:
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
-        changed = [part.new_masks(optimizer, index, step) for part in self.parts]
+        changed: list[tuple[Part, dict[str, Tensor]]] = []
         for part in self.parts:
+            if len(optimizer.param_groups) != self._groups[index]:  # finetuning adds groups as it unfreezes layers
+                part.held[index] = part.members(optimizer)
+            if masks := part.new_masks(optimizer, index, step):
+                changed.append((part, masks))
             if part.deferred[index]:
                 log_metrics(trainer, {f"{part.prefix}deferred": float(part.deferrals)})
-        if any(changed):
+        self._groups[index] = len(optimizer.param_groups)
+        if changed:
             self.update_masks(trainer, pl_module, optimizer, changed)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
-        if any(changed) or (every and step % every == 0):
-            report(trainer, self.parts, self.masks)
+        if changed or (every and step % every == 0):
+            report(trainer, self.parts, self._averaging)
         for part in self.parts:
             part.before_step(index)
 
@@ -145,28 +157,37 @@ class MaskOwner(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         optimizer: Optimizer,
-        changed: Sequence[Mapping[str, Tensor]],
+        changed: Sequence[tuple[Part, Mapping[str, Tensor]]],
     ) -> None:
-        """Put the new masks of each part in force, and let others know."""
+        """Put the new masks of some parts in force, and let observers and loggers know."""
         for observer in self._observers:
             observer.on_before_mask_update(trainer, pl_module, self.masks)
-        averages, grown, active = list(averages_of(trainer)), 0, 0
-        for part, masks in zip(self.parts, changed, strict=True):
+        averages = averages_of(self._averaging) if self._averaging else []
+        names: set[str] = set()
+        replaces_step = False
+        grown = active = 0
+        for part, masks in changed:
+            names.update(masks)
+            replaces_step = replaces_step or part.method.update_replaces_step
             grown += part.exchange(optimizer, masks, averages)
-            active += sum(part.masks.counts[name] for name in masks)
-        self.masks = start.union(self.parts)
-        compatibility.check_equal_masks(trainer, self.masks)
+            for name in masks:
+                active += part.masks.counts[name]
+        self.masks = self.parts[0].masks if len(self.parts) == 1 else start.union(self.parts)
+        if trainer.world_size > 1:
+            compatibility.check_equal_masks(trainer, self.masks)
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
-        names = [name for masks in changed for name in masks]
-        values = {"sparsity/churn": grown / active if active else 0.0}
-        values |= look_for_dead(trainer, self.parts, names, self._dead)
+        values = look_for_dead(trainer, self.parts, names, self._dead)
+        values["sparsity/churn"] = grown / active if active else 0.0
         values["sparsity/explored"] = self.explored() / self.masks.size
-        for part, masks in zip(self.parts, changed, strict=True):
-            if masks:
-                values |= part.measure_update()
+        for part, _ in changed:
+            values[f"{part.prefix}explored"] = part.explored / part.masks.size
+            if part.method.ablates:
+                neurons = sum(layer.neurons for layer in part.selected.values())
+                ablated = sum(values.get(f"sparsity/dead_units/{name}", 0) for name in part.selected)
+                values[f"{part.prefix}ablated"] = 1 - (neurons - ablated) / neurons
         log_metrics(trainer, values)
-        if any(masks and part.method.replaces_steps for part, masks in zip(self.parts, changed, strict=True)):
+        if replaces_step:
             optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing
             if trainer.gradient_clip_val and trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE:
                 # torch's clip_grad_value_ fails on no gradients at all
@@ -182,7 +203,7 @@ class MaskOwner(pl.Callback):
         self._resume.on_train_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        report(trainer, self.parts, self.masks)
+        report(trainer, self.parts, self._averaging)
         for part in self.parts:
             if problem := part.method.check_end(part, stepped=any(part.steps)):
                 rank_zero_warn(f"the run ended at step {trainer.global_step} {problem}")
@@ -216,7 +237,7 @@ class MaskOwner(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for part in self.parts:
             part.release()
-        self._observers, self._checkpoint = [], None
+        self._observers, self._averaging, self._checkpoint = [], [], None
 
 
 def _begin(owner: MaskOwner, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -251,53 +272,64 @@ def log_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
     """
     for logger in trainer.loggers:
         logger.log_metrics(dict(values), step=trainer.global_step)
-    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+    for name, value in values.items():
+        trainer.callback_metrics[name] = torch.tensor(value)
 
 
 def look_for_dead(
     trainer: pl.Trainer, parts: Sequence[Part], names: Iterable[str], known: set[str]
 ) -> dict[str, float]:
     """Return how many units have no connections, and warn of those of ``names`` that are all 0; each once."""
-    units = {name: count for part in parts for name, count in part.dead_units().items()}
-    dead = sorted(name for part in parts for name in part.all_zero(set(names) - known))
-    known.update(dead)
-    if dead:
+    layers, units, suspects, entries = [], [], [], []
+    for part in parts:
+        for name, layer in part.selected.items():
+            layers.append(name)
+            units.append(unconnected(layer, part.masks[name]))
+            if name in names and name not in known:
+                suspects.append(name)
+                weight = part.weights[name]
+                entries.append(nonzero_entries(weight) if isinstance(weight, DTensor) else weight.count_nonzero())
+    counts = fetch(entries)
+    if 0 in counts:
+        dead = [name for name, count in zip(suspects, counts, strict=True) if not count]
+        known.update(dead)
         rank_zero_warn(
             f"all weights of {', '.join(map(repr, dead))} are 0 at step {trainer.global_step}, so that nothing "
             "passes: exclude the layer, lower the sparsity, or choose a distribution that leaves each layer more"
         )
-    named = {f"sparsity/dead_units/{name}": float(count) for name, count in units.items() if count}
-    return {"sparsity/dead_units": float(sum(units.values())), **named}
+    values = {"sparsity/dead_units": 0.0}
+    for name, count in zip(layers, fetch(units), strict=True):
+        values["sparsity/dead_units"] += count
+        if count:
+            values[f"sparsity/dead_units/{name}"] = float(count)
+    return values
 
 
-def report(trainer: pl.Trainer, parts: Sequence[Part], masks: Masks) -> None:
+def report(trainer: pl.Trainer, parts: Sequence[Part], averaging: Sequence[pl.Callback]) -> None:
     """Log target and measured sparsity; they must agree to the weight.
 
     Raises:
         RuntimeError: a weight outside the masks is not 0, or an average of one.
         ValueError: there are more or fewer active weights than there are to be.
     """
-    step, leaks = trainer.global_step, 0
-    values: dict[str, float] = {}
+    step, size, wanted, leaks, actual = trainer.global_step, 0, 0, 0, 0
+    values = {}
     for part in parts:
-        measured, outside = part.measure()
-        values |= measured
-        leaks += outside
-    wanted = sum(count for part in parts for count in part.target.values())
-    actual = sum(masks.counts.values()) + leaks
-    values |= {"sparsity/target": 1 - wanted / masks.size, "sparsity/actual": 1 - actual / masks.size}
+        target, outside = sum(part.target.values()), count_outside(part.weights, part.masks)
+        count = sum(part.masks.counts.values()) + outside
+        values[f"{part.prefix}target"] = 1 - target / part.masks.size
+        values[f"{part.prefix}actual"] = 1 - count / part.masks.size
+        size, wanted, leaks, actual = size + part.masks.size, wanted + target, leaks + outside, actual + count
+    values |= {"sparsity/target": 1 - wanted / size, "sparsity/actual": 1 - actual / size}
     log_metrics(trainer, values)
     if leaks:
         raise RuntimeError(
-            f"{leaks} weights outside the masks are not 0 at step {step} (sparsity "
-            f"{1 - actual / masks.size:.6f} instead of {1 - wanted / masks.size:.6f}): something other than a step of "
-            "the Trainer's optimizers writes to the weights, or to gradients after they were masked"
+            f"{leaks} weights outside the masks are not 0 at step {step} (sparsity {1 - actual / size:.6f} instead of "
+            f"{1 - wanted / size:.6f}): something other than a step of the Trainer's optimizers writes to the weights, "
+            "or to gradients after they were masked"
         )
-    averages = averages_of(trainer)
-    if averaged := sum(count_outside({name: a.get_parameter(name) for name in masks}, masks) for a in averages):
-        raise RuntimeError(
-            f"{averaged} averages of weights outside the masks are not 0 at step {step}: let the "
-            "avg_fn of the averaging callback average each entry by itself, and 0 with 0 to 0"
-        )
+    if averaging:
+        check_averages(averaging, start.union(parts), step)
     for part in parts:
-        part.check_counts(f"the masks at step {step}")
+        if part.masks.counts != part.target:
+            part.refuse_counts(f"the masks at step {step}")

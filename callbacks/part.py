@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from .methods import FirstLook, Layers, Method, Moment
-from .sparsity import GradientAverages, Masks
-from .sparsity.masks import clear_state, zero_inactive
-from .sparsity.packing import pack, unpack
-from .sparsity.sharding import agreed, all_zero, here
-from .sparsity.transfer import fetch, norms_of
+from .sparsity import GradientAverages, Masks, SparseWeight
+from .sparsity.masks import clear_state, fetch, zero_inactive
+from .sparsity.sharding import agreed, local_shard
 
 # Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
 # mix entries, the masks are applied again.
@@ -37,9 +36,8 @@ class Part(Layers):
     """The weights of a module that one method makes sparse, for as long as their masks are in force.
 
     A method decides; a part does what it says: it draws the masks, zeroes what is inactive, exchanges connections, and
-    keeps count. A training loop calls, for every optimizer step, :meth:`new_masks` and :meth:`exchange` when gradients
-    are complete, :meth:`before_step`, the optimizer, and nothing else as long as the optimizer treats each entry by
-    itself.
+    keeps count. When gradients are complete, a training loop calls :meth:`new_masks`, :meth:`exchange` if some masks
+    change, and :meth:`before_step`; then the optimizer steps.
 
     Args:
         method: what decides.
@@ -52,6 +50,8 @@ class Part(Layers):
         deferred: by optimizer, whether an update waits for gradients that are finite.
         deferrals: how often an update was put off so far.
         ever_active: which weights were active at any time, by name.
+        explored: how many they are.
+        handles: of hooks around the optimizers' steps.
     """
 
     def __init__(self, method: Method, prefix: str = "sparsity/") -> None:
@@ -64,13 +64,15 @@ class Part(Layers):
         self.deferred: list[bool] = []
         self.deferrals = 0
         self.ever_active: dict[str, Tensor] = {}
+        self.explored = 0
         self.handles: list[RemovableHandle] = []
 
     # --- start ---------------------------------------------------------------------------------
 
     def plan(self, module: nn.Module) -> None:
         """Select the weights of a module, and say how many of each are to be active at the first step."""
-        self.select(self.method.select(module))
+        self.selected = self.method.select(module)
+        self.weights = {name: weight.parameter for name, weight in self.selected.items()}
         budget = self.method.budget(self.selected)
         if self.method.masks_from is None or self.budget.keys() != budget.keys():
             self.budget = budget  # given masks may have brought another one in a fit before
@@ -79,25 +81,32 @@ class Part(Layers):
     def draw(self, look: FirstLook, given: Masks | None) -> None:
         """Draw the masks, or take those that are ``given``, and give the weights their first values."""
         masks = self.method.first_masks(self, look) if given is None else given
-        self.masks = masks.beside(self.weights)
+        self.masks = masks.to_match(self.weights)
         with torch.no_grad():
             self.method.initialize(self)
 
-    def begin(self) -> None:
-        """Put the masks in force for a fit.
+    def begin(self, optimizers: Sequence[Optimizer], *, scaled: bool) -> None:
+        """Put the masks in force for the steps of these optimizers.
+
+        Args:
+            optimizers: all of them.
+            scaled: gradients are scaled, and the scaler may leave a step out.
 
         Raises:
             ValueError: the masks have not the pattern of the method.
         """
         self.target = dict(self.method.expected_counts(self))
         self.masks.apply_to_weights(self.weights)
+        self.held = [self.members(optimizer) for optimizer in optimizers]
+        for optimizer in optimizers:
+            if type(optimizer) not in ENTRYWISE:
+                self.handles.append(optimizer.register_step_post_hook(self.after_step))
 
-    def enter_run(self, total_steps: float, *, optimizers: int, fresh: bool) -> None:
-        """Begin, or go on with, a run of so many optimizer steps, stepped by so many optimizers.
+    def enter_run(self, total_steps: float, *, fresh: bool) -> None:
+        """Begin, or go on with, a run of so many optimizer steps.
 
         Args:
             total_steps: of each optimizer; infinite if the run has no end.
-            optimizers: how many there are.
             fresh: the run begins: what was counted and averaged is forgotten.
 
         Raises:
@@ -106,21 +115,15 @@ class Part(Layers):
         self.total_steps = total_steps
         self.method.check_run(self, total_steps)
         if fresh:
-            self.steps, self.deferred, self.deferrals = [0] * optimizers, [False] * optimizers, 0
+            self.steps, self.deferred, self.deferrals = [0] * len(self.held), [False] * len(self.held), 0
             self.ever_active = {name: mask.clone() for name, mask in self.masks.items()}
+            self.explored = sum(self.masks.counts.values())
             self.averages.clear(list(self.weights))
 
     def members(self, optimizer: Optimizer) -> dict[str, nn.Parameter]:
         """Return the weights that an optimizer steps."""
         members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         return {name: weight for name, weight in self.weights.items() if id(weight) in members}
-
-    def watch(self, optimizers: Sequence[Optimizer], *, scaled: bool) -> None:
-        """Note which optimizer holds which weights; ``scaled``: a gradient scaler may leave a step out."""
-        self.held = [self.members(optimizer) for optimizer in optimizers]
-        for optimizer in optimizers:
-            if type(optimizer) not in ENTRYWISE:
-                self.handles.append(optimizer.register_step_post_hook(self.after_step))
 
     def interrupt(self) -> None:
         """Leave the weights under the masks when a step is interrupted."""
@@ -135,13 +138,14 @@ class Part(Layers):
 
     def new_masks(self, optimizer: Optimizer, index: int, step: int) -> dict[str, Tensor]:
         """Return the masks of an optimizer's weights that change after ``step`` of its steps; gradients are dense."""
-        method, held, waiting = self.method, self.held[index], self.deferred[index]
+        method, waiting = self.method, self.deferred[index]
         self.steps[index] = step + 1
-        due = waiting or method.due(step, self.total_steps)
-        averaged = method.averages_at(step, self.total_steps, waiting)
-        if not held or not (due or averaged):
+        due = waiting or method.window.due(step, self.total_steps)
+        averages = method.gradient_steps > 1 or self.averages.momentum is not None
+        averaged = averages and method.averages_at(step, self.total_steps, waiting)
+        if not self.held[index] or not (due or averaged):
             return {}
-        weights = method.updatable(held, self._unheld(index))
+        weights = method.updatable(self.held, index, self.weights)
         finite = bool(weights) and self.is_finite(weights)
         if averaged and finite:
             self.averages.add({name: weight.grad for name, weight in weights.items() if weight.grad is not None})
@@ -152,11 +156,10 @@ class Part(Layers):
             self.deferrals += 1
             return {}
         with torch.no_grad():
-            changed = method.new_masks(
-                self, weights, Moment(step, self.total_steps, lr_ratio(optimizer, weights, held))
-            )
-        if self.averages.momentum is None:
-            self.averages.clear(held)
+            moment = Moment(step, self.total_steps, lr_ratio_of(optimizer, self.held[index], weights))
+            changed = method.new_masks(self, weights, moment)
+        if averaged and self.averages.momentum is None:
+            self.averages.clear(self.held[index])
         return changed
 
     @torch.no_grad()
@@ -177,11 +180,12 @@ class Part(Layers):
             for average in averages:
                 weight = average.get_parameter(name)
                 zero_inactive(weight, same.to(weight.device))
-        self.masks = self.masks.replace(changed).beside(self.weights)
-        moved = sum(mask.numel() for mask in changed.values()) - sum(fetch(stayed))  # dropped or grown
-        for name, mask in changed.items():
-            moved += self.masks.counts[name] - before[name]
             self.ever_active[name] |= mask
+        self.masks = self.masks.replace(changed)
+        self.explored = sum(fetch(map(torch.count_nonzero, self.ever_active.values())))
+        moved = -sum(fetch(stayed))
+        for name, mask in changed.items():  # entries that moved were dropped or grown
+            moved += mask.numel() + self.masks.counts[name] - before[name]
         return int(moved) // 2
 
     def exchange_one(self, optimizer: Optimizer, name: str, mask: Tensor, same: Tensor) -> None:
@@ -197,17 +201,15 @@ class Part(Layers):
         """Put the weights back under the masks, whatever an optimizer has done to them."""
         self.masks.apply_to_weights(self.weights)
 
-    def _unheld(self, index: int) -> dict[str, nn.Parameter]:
-        """Return the weights that no optimizer holds, for the first optimizer that holds any."""
-        if any(self.held[:index]):
-            return {}
-        names = {name for held in self.held for name in held}
-        return {name: weight for name, weight in self.weights.items() if name not in names}
-
     def is_finite(self, weights: Mapping[str, nn.Parameter]) -> bool:
         """Return whether all that an update of these weights looks at are finite numbers."""
-        tensors = [here(t.detach()) for weight in weights.values() for t in (weight, weight.grad) if t is not None]
-        return agreed(all_finite(tensors), weights.values())
+        tensors, sharded = [], False
+        for weight in weights.values():
+            tensors += [weight.detach()] if weight.grad is None else [weight.detach(), weight.grad]
+            sharded = sharded or isinstance(weight, DTensor)
+        if sharded:
+            return agreed(all_finite(list(map(local_shard, tensors))), weights.values())
+        return all_finite(tensors)
 
     # --- what is counted -----------------------------------------------------------------------
 
@@ -219,98 +221,48 @@ class Part(Layers):
                 counts.update({name: weight.numel() for name, weight in self.held[index].items()})
         return counts
 
-    def explored(self) -> int:
-        """Return how many weights were ever active."""
-        return sum((Masks(self.ever_active) if self.ever_active else self.masks).counts.values())
-
-    def dead_units(self) -> dict[str, int]:
-        """Return how many output units of each weight have no active connection."""
-        units = fetch(weight.unconnected(self.masks[name]) for name, weight in self.selected.items())
-        return dict(zip(self.selected, units, strict=True))
-
-    def all_zero(self, names: Iterable[str]) -> list[str]:
-        """Return which of these weights, as far as they are of this part, are 0 in all entries."""
-        return all_zero({name: self.weights[name] for name in names if name in self.weights})
-
-    def measure(self) -> tuple[dict[str, float], int]:
-        """Return the sparsity that is wanted and the one that is measured, and how many inactive weights are not 0."""
-        leaks, size = self.masks.leaks(self.weights), self.masks.size
-        actual = sum(self.masks.counts.values()) + leaks
-        target = sum(self.target.values())
-        return {f"{self.prefix}target": 1 - target / size, f"{self.prefix}actual": 1 - actual / size}, leaks
-
-    def measure_update(self) -> dict[str, float]:
-        """Return what is logged after an update of this part's masks."""
-        values = {f"{self.prefix}explored": self.explored() / self.masks.size}
-        if self.method.ablates:
-            neurons = sum(layer.neurons for layer in self.selected.values())
-            values[f"{self.prefix}ablated"] = 1 - (neurons - sum(self.dead_units().values())) / neurons
-        return values
-
-    def check_counts(self, what: str) -> None:
+    def refuse_counts(self, what: str) -> NoReturn:
         """Refuse masks with another number of active weights than there is to be; ``what`` they are.
 
         Raises:
-            ValueError: a count differs.
+            ValueError: always.
         """
-        for name, count in self.masks.counts.items():
-            if count != self.target[name]:
-                method = self.method
-                raise ValueError(
-                    f"{what} keep {count} weights in {name!r}, but {type(method).__name__}(sparsity={method.sparsity}, "
-                    f"distribution={method.distribution}) keeps {self.target[name]}: use the arguments of the run "
-                    "they come from"
-                )
-
-    # --- checkpoint ----------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a part is besides its masks: tensors and plain values only."""
-        memory = {kind: {name: t.cpu() for name, t in tensors.items()} for kind, tensors in self.memory.items()}
-        kept = self.method.saves_budget_as
-        return {
-            "seed": self.method.seed,
-            **({kept: dict(self.budget)} if kept else {}),
-            "deferred": list(self.deferred),
-            "deferrals": self.deferrals,
-            "explored": {name: pack(mask).cpu() for name, mask in self.ever_active.items()},
-            "averages": self.averages.state_dict(),
-            "memory": memory,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any], masks: Masks, steps: Sequence[int]) -> None:
-        """Go on from a checkpoint's state and masks, which may be those of another method, and from so many steps."""
-        devices = {name: weight.device for name, weight in self.weights.items()}
-        self.masks = masks.beside(self.weights)
-        self.budget = self.method.resume_budget(self, state.get(self.method.saves_budget_as))
-        self.steps = list(steps)
-        self.deferred = list(state.get("deferred", [False] * len(steps)))
-        self.deferrals = int(state.get("deferrals", 0))
-        # a static run, going on as one whose masks move, has explored what it has
-        explored = state.get("explored", {})
-        self.ever_active = {
-            name: (unpack(explored[name], mask.shape) if explored else mask).to(devices[name], copy=True)
-            for name, mask in masks.items()
-        }
-        self.averages.load_state_dict(state.get("averages", {"values": {}, "added": {}}), devices)
-        self.memory = {
-            kind: {name: tensor.to(devices[name]) for name, tensor in tensors.items()}
-            for kind, tensors in state.get("memory", {}).items()
-        }
+        name = next(name for name, count in self.masks.counts.items() if count != self.target[name])
+        method = self.method
+        raise ValueError(
+            f"{what} keep {self.masks.counts[name]} weights in {name!r}, but {type(method).__name__}("
+            f"sparsity={method.sparsity}, distribution={method.distribution}) keeps {self.target[name]}: use the "
+            "arguments of the run they come from"
+        )
 
 
-def lr_ratio(optimizer: Optimizer, weights: Mapping[str, nn.Parameter], held: Mapping[str, nn.Parameter]) -> float:
-    """Return the learning rate of the first of ``weights`` that is ``held``, over the highest one it ever has.
+def unconnected(layer: SparseWeight, mask: Tensor) -> Tensor:
+    """Return the number of output units of which no connection is active; they put out their bias, or 0.
+
+    Example:
+        >>> unconnected(SparseWeight(nn.Parameter(torch.zeros(2, 3))), torch.tensor([[False] * 3, [True] * 3]))
+        tensor(1)
+    """
+    rows = layer.by_neuron(mask) if layer.transposed else mask.flatten(1)
+    return (~rows.any(1)).count_nonzero()
+
+
+def lr_ratio_of(optimizer: Optimizer, held: Mapping[str, nn.Parameter], weights: Mapping[str, nn.Parameter]) -> float:
+    """Return the learning rate of the first of ``weights`` that the optimizer has ``held``, over its highest.
 
     The highest is that of a one-cycle schedule, or else the initial one.
     """
-    first = next(weight for name, weight in weights.items() if name in held)
-    group = next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))
-    highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
-    return min(float(group["lr"]) / highest, 1.0) if highest else 1.0
+    first = next(filter(held.__contains__, weights))
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter is held[first]:
+                highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+                return min(float(group["lr"]) / highest, 1.0) if highest else 1.0
+    raise ValueError(f"the optimizer does not hold {first!r}")
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Return whether all entries are finite numbers."""
     # a norm passes NaN and infinity on; it may also overflow, so that a second look decides
-    return all(map(math.isfinite, fetch(norms_of(tensors)))) or all(fetch(t.isfinite().all() for t in tensors))
+    norms = torch._foreach_norm(list(tensors), 2) if tensors else ()
+    return all(map(math.isfinite, fetch(norms))) or all(fetch([tensor.isfinite().all() for tensor in tensors]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +29,6 @@ class ReservoirPart(Part):
 
     def __init__(self, method: TopKAST, prefix: str = "sparsity/") -> None:
         super().__init__(method, prefix)
-        self.memory = {"reservoir": {}, "trained": {}}
         self._scaled = False
         self._waiting: dict[str, nn.Parameter] = {}  # for the optimizer to begin its step
         self._inside: dict[str, nn.Parameter] = {}  # weights that hold all of B at the moment
@@ -38,20 +36,20 @@ class ReservoirPart(Part):
     @property
     def reservoir(self) -> dict[str, Tensor]:
         """The values outside A, by parameter name, 0 in A; of a weight that has none, B is A."""
-        return self.memory["reservoir"]
+        return self.memory.get("reservoir", {})
 
     @property
     def trained(self) -> dict[str, Tensor]:
         """The masks of B."""
-        return self.memory["trained"]
+        return self.memory.get("trained", {})
 
     def draw(self, look: FirstLook, given: Masks | None) -> None:
         dense = {name: weight.detach().clone() for name, weight in self.weights.items()}
         super().draw(look, given)
         self._explore(dense)
 
-    def enter_run(self, total_steps: float, *, optimizers: int, fresh: bool) -> None:
-        super().enter_run(total_steps, optimizers=optimizers, fresh=fresh)
+    def enter_run(self, total_steps: float, *, fresh: bool) -> None:
+        super().enter_run(total_steps, fresh=fresh)
         if fresh and not self.reservoir:  # a second fit explores again
             self._explore(self.weights)
 
@@ -61,9 +59,11 @@ class ReservoirPart(Part):
         self.memory["reservoir"] = {name: value.masked_fill(self.masks[name], 0) for name, value in values.items()}
         self.memory["trained"] = self.method.trained(self, self.masks)
 
-    def watch(self, optimizers: Sequence[Optimizer], *, scaled: bool) -> None:
-        super().watch(optimizers, scaled=scaled)
+    def begin(self, optimizers: Sequence[Optimizer], *, scaled: bool) -> None:
+        super().begin(optimizers, scaled=scaled)
         self._scaled = scaled
+        if not self.memory:  # another method's checkpoint has no reservoir
+            self._explore({name: torch.zeros_like(weight) for name, weight in self.weights.items()})
         for optimizer in optimizers:
             self.handles.append(optimizer.register_step_pre_hook(self._put_in))
             self.handles.append(optimizer.register_step_post_hook(self._take_out))
@@ -133,15 +133,8 @@ class ReservoirPart(Part):
         """Return B without A."""
         return self.trained[name] & ~self.masks[name]
 
-    # --- what is counted, and checkpoint -------------------------------------------------------
-
     def gradient_counts(self) -> dict[str, int]:
         return dict(Masks(self.trained).counts)
-
-    def load_state_dict(self, state: Mapping[str, Any], masks: Masks, steps: Sequence[int]) -> None:
-        super().load_state_dict(state, masks, steps)
-        if "reservoir" not in self.memory:
-            self._explore({name: torch.zeros_like(weight) for name, weight in self.weights.items()})
 
 
 def part_of(method: Method, prefix: str) -> Part:

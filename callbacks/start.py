@@ -12,8 +12,10 @@ from torch import nn
 from .checkpoint import check_fit, load_parts, no_masks, read_masks
 from .compatibility import check_equal_masks
 from .first_look import LightningLook
+from .observer import callbacks_of
 from .part import Part
 from .sparsity import Masks
+from .sparsity.masks import count_outside
 from .weight_averages import apply_to_averages, epochs_without_steps
 
 
@@ -57,17 +59,18 @@ def begin(
         load_parts(checkpoint, parts)
     elif _in_force(parts, earlier):
         for part in parts:  # a second fit of the same module goes on
-            part.masks = Masks({name: earlier[name] for name in part.weights}).beside(part.weights)
+            part.masks = Masks({name: earlier[name] for name in part.weights}).to_match(part.weights)
     else:
         look = LightningLook(trainer, pl_module)
         for part in parts:
             part.draw(look, _given(part))
+    scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
     for part in parts:
-        part.begin()
-        part.check_counts("the masks of the checkpoint" if checkpoint else "the masks")
-        part.watch(trainer.optimizers, scaled=getattr(trainer.precision_plugin, "scaler", None) is not None)
+        part.begin(trainer.optimizers, scaled=scaled)
+        if part.masks.counts != part.target:
+            part.refuse_counts("the masks of the checkpoint" if checkpoint else "the masks")
     masks = union(parts)
-    apply_to_averages(trainer, masks)
+    apply_to_averages(callbacks_of(trainer), masks)
     check_equal_masks(trainer, masks)
     return masks
 
@@ -92,7 +95,7 @@ def _in_force(parts: Sequence[Part], masks: Masks) -> bool:
     shapes = {name: weight.shape for name, weight in weights.items()}
     if not masks or {name: mask.shape for name, mask in masks.items()} != shapes:
         return False
-    leaks, inactive = masks.beside(weights).leaks(weights), masks.size - sum(masks.counts.values())
+    leaks, inactive = count_outside(weights, masks.to_match(weights)), masks.size - sum(masks.counts.values())
     if 0 < leaks < inactive / 2:
         names = ", ".join(type(part.method).__name__ for part in parts)
         raise ValueError(
@@ -120,7 +123,7 @@ def enter_run(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequenc
                 f"the checkpoint counts the steps of {len(part.steps)} optimizers, but "
                 f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
             )
-        part.enter_run(total, optimizers=len(trainer.optimizers), fresh=trainer.global_step == 0)
+        part.enter_run(total, fresh=trainer.global_step == 0)
 
 
 def steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import pytorch_lightning as pl
 import torch
@@ -10,25 +10,41 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import Tensor, nn
 
 from .observer import callbacks_of
-from .sparsity.masks import zero_inactive
+from .sparsity.masks import count_outside, zero_inactive
 
 
-def averages_of(trainer: pl.Trainer) -> Iterator[nn.Module]:
-    """The averaged copies of the module that ``WeightAveraging`` (EMA too) and ``StochasticWeightAveraging`` keep."""
-    for callback in callbacks_of(trainer):  # Lightning has no public name for what they keep
+def averages_of(callbacks: Iterable[pl.Callback]) -> list[nn.Module]:
+    """Return the averaged copies of the module that these callbacks keep, once they have begun to."""
+    averages: list[nn.Module] = []
+    for callback in callbacks:  # Lightning has no public name for what they keep
         if isinstance(callback, WeightAveraging) and callback._average_model is not None:
-            yield callback._average_model.module
+            averages.append(callback._average_model.module)
         elif isinstance(callback, StochasticWeightAveraging) and callback._average_model is not None:
-            yield callback._average_model
+            averages.append(callback._average_model)
+    return averages
 
 
 @torch.no_grad()
-def apply_to_averages(trainer: pl.Trainer, masks: Mapping[str, Tensor]) -> None:
+def apply_to_averages(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor]) -> None:
     """Set the averages of inactive weights to 0."""
-    for average in averages_of(trainer):
+    for average in averages_of(callbacks):
         for name, mask in masks.items():
             weight = average.get_parameter(name)
             zero_inactive(weight, mask.to(weight.device))
+
+
+def check_averages(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor], step: int) -> None:
+    """Refuse averages that remember inactive weights.
+
+    Raises:
+        RuntimeError: one outside the masks is not 0.
+    """
+    for average in averages_of(callbacks):
+        if leaks := count_outside({name: average.get_parameter(name) for name in masks}, masks):
+            raise RuntimeError(
+                f"{leaks} averages of weights outside the masks are not 0 at step {step}: let the "
+                "avg_fn of the averaging callback average each entry by itself, and 0 with 0 to 0"
+            )
 
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:

@@ -94,7 +94,9 @@ def main(folder: Path) -> None:
     save_sparse(layer, folder / "packed.safetensors", masks=masks)
     torch.save({"weights": layer.state_dict(), "masks": masks.state_dict()}, folder / "packed.pt")
     run = lottery(folder / "lottery").run(
-        Small(), loader(samples=16), lambda callbacks, path: trainer(callbacks, max_steps=STEPS, enable_checkpointing=True)
+        Small(),
+        loader(samples=16),
+        lambda callbacks, _: trainer(callbacks, max_steps=STEPS, enable_checkpointing=True),
     )
     next(iter(run)).path.rename(folder / "ticket.ckpt")
     shutil.rmtree(folder / "lottery")

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from zeros import Zeros
 
 from callbacks import GradientFlowMonitor, MaskOwner
-from callbacks.sparsity.sharding import whole
+from callbacks.sparsity.sharding import gather
 
 NAMES = ("static", "set", "rigl", "saliency-drop", "gmp", "gmp-global", "groups")
 
@@ -53,7 +53,7 @@ def fit(
     fitted = trainer(callbacks, devices=WORLD, strategy=sharded if WORLD > 1 else "auto", **length)
     order = DistributedSampler(data(128), num_replicas=WORLD, rank=RANK, shuffle=False)
     fitted.fit(module, DataLoader(data(128), batch_size=32 // WORLD, sampler=order), ckpt_path=ckpt)
-    weights: dict[str, Tensor] = {name: whole(p.detach()).clone() for name, p in module.named_parameters()}
+    weights: dict[str, Tensor] = {name: gather(p.detach()).clone() for name, p in module.named_parameters()}
     return fitted, weights
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from callbacks import MaskOwner
-from callbacks.sparsity.sharding import whole
+from callbacks.sparsity.sharding import gather
 
 
 def assert_zeros(owner: MaskOwner, module: pl.LightningModule, optimizers: Iterable[Optimizer] = ()) -> None:
@@ -17,11 +17,13 @@ def assert_zeros(owner: MaskOwner, module: pl.LightningModule, optimizers: Itera
     trained = getattr(owner, "backward_masks", owner.masks)
     for name, mask in owner.masks.items():
         weight = module.get_parameter(name)
-        assert (whole(weight.detach())[~mask] == 0).all(), f"I1: a masked weight of {name} is not 0"
+        assert (gather(weight.detach())[~mask] == 0).all(), f"I1: a masked weight of {name} is not 0"
         for optimizer in optimizers:
             for state in optimizer.state.get(weight, {}).values():
                 if torch.is_tensor(state) and state.shape == weight.shape:
-                    assert (whole(state)[~trained[name]] == 0).all(), f"masked entries of {name} gather optimizer state"
+                    assert (gather(state)[~trained[name]] == 0).all(), (
+                        f"masked entries of {name} gather optimizer state"
+                    )
 
 
 class Zeros(pl.Callback):

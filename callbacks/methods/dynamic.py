@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from ..sparsity import (
     Cosine,
@@ -20,9 +22,11 @@ from ..sparsity import (
     drop_and_grow,
     generator_for,
 )
-from ..sparsity.sharding import is_sharded, whole
+from ..sparsity.sharding import gather, is_sharded
 from .layers import Layers
 from .method import Method, Moment
+
+NO_NUMBERS = torch.Generator()  # for scores that draw none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +66,8 @@ class DynamicSparseTraining(Method):
             is below 1 or above ``window.every``; and as :class:`Method`.
 
     Example:
-        >>> DynamicSparseTraining(0.9, grow=Gradient(), window=UpdateWindow(every=50)).due(100, total_steps=1000)
-        True
+        >>> DynamicSparseTraining(0.9, grow=Gradient()).drop
+        Magnitude()
     """
 
     drop: Score = Magnitude()
@@ -86,37 +90,29 @@ class DynamicSparseTraining(Method):
                 f"{self.window.every} steps (window.every) whose gradients can be averaged"
             )
 
-    @property
-    def replaces_steps(self) -> bool:
-        return self.update_replaces_step
-
     def check_run(self, layers: Layers, total_steps: float) -> None:
-        self.window.bounds(total_steps)
+        super().check_run(layers, total_steps)
         if self.gradient_steps > 1 and any(map(is_sharded, layers.weights.values())):
             raise ValueError(
                 f"gradient_steps is {self.gradient_steps}, but the weights are sharded over processes, whose gradients "
                 "are not averaged over steps: pass 1, and larger batches"
             )
 
-    def due(self, step: int, total_steps: float) -> bool:
-        return self.window.due(step, total_steps)
-
     def averages_at(self, step: int, total_steps: float, deferred: bool) -> bool:
-        if self.gradient_steps == 1:
-            return False
-        return deferred or any(self.due(ahead, total_steps) for ahead in range(step, step + self.gradient_steps))
+        ahead = range(step, step + self.gradient_steps)
+        return deferred or any(self.window.due(later, total_steps) for later in ahead)
 
     def needs_dense_gradients(self, step: int, total_steps: float, deferred: bool) -> bool:
-        used = deferred or self.due(step, total_steps) or self.averages_at(step, total_steps, deferred)
-        return self.grow.needs_gradient and used
+        return self.grow.needs_gradient and self.averages_at(step, total_steps, deferred)
 
     def updatable(
-        self, held: Mapping[str, nn.Parameter], unheld: Mapping[str, nn.Parameter]
+        self, held: Sequence[Mapping[str, nn.Parameter]], index: int, weights: Mapping[str, nn.Parameter]
     ) -> dict[str, nn.Parameter]:
-        return {name: weight for name, weight in held.items() if weight.grad is not None}
+        return {name: weight for name, weight in held[index].items() if weight.grad is not None}
 
     def new_masks(self, layers: Layers, weights: Mapping[str, nn.Parameter], moment: Moment) -> dict[str, Tensor]:
-        fraction, changed = self.fraction_at(moment), {}
+        progress, changed = self.window.progress(moment.step, moment.total_steps), {}
+        fraction = self.drop_fraction(progress, moment.lr_ratio)
         for name, drop, grow in self.scores(layers, weights, moment.step):
             n = math.floor(layers.masks.counts[name] * fraction)
             changed[name] = self.new_mask(layers, name, drop, grow, n)
@@ -126,10 +122,6 @@ class DynamicSparseTraining(Method):
         """Return the new mask of a layer that exchanges ``n`` of its connections."""
         return drop_and_grow(layers.masks[name], drop_score, grow_score, n, active=layers.masks.counts[name])
 
-    def fraction_at(self, moment: Moment) -> float:
-        """Return the share of the active weights to exchange."""
-        return self.drop_fraction(self.window.progress(moment.step, moment.total_steps), moment.lr_ratio)
-
     def scores(
         self, layers: Layers, weights: Mapping[str, nn.Parameter], step: int
     ) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -137,8 +129,10 @@ class DynamicSparseTraining(Method):
         for index, name in enumerate(layers.weights):
             if name not in weights or (grad := layers.averages.values.get(name, weights[name].grad)) is None:
                 continue
-            weight, grad = whole(weights[name].detach()), whole(grad)
-            generator = generator_for(self.seed, step, index)
+            weight = weights[name].detach()
+            if isinstance(weight, DTensor):
+                weight, grad = gather(weight), gather(grad)
+            generator = generator_for(self.seed, step, index) if self.drop.draws or self.grow.draws else NO_NUMBERS
             yield name, self.drop(weight, grad, generator), self.grow(weight, grad, generator)
 
 

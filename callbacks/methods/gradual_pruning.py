@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,7 +25,7 @@ from ..sparsity import (
     top_k,
 )
 from ..sparsity.one_shot import Scope, check_scope
-from ..sparsity.sharding import whole
+from ..sparsity.sharding import gather
 from .layers import Layers
 from .method import Method, Moment, shapes_of
 
@@ -106,16 +106,13 @@ class GradualPruning(Method):
     def expected_counts(self, layers: Layers) -> dict[str, int]:
         return layers.masks.counts  # a fit that goes on, or starts with given masks, is anywhere on its way
 
-    def check_run(self, layers: Layers, total_steps: float) -> None:
-        self.window.bounds(total_steps)
-
-    def due(self, step: int, total_steps: float) -> bool:
-        return self.window.due(step, total_steps)
-
     def updatable(
-        self, held: Mapping[str, nn.Parameter], unheld: Mapping[str, nn.Parameter]
+        self, held: Sequence[Mapping[str, nn.Parameter]], index: int, weights: Mapping[str, nn.Parameter]
     ) -> dict[str, nn.Parameter]:
-        return {**held, **unheld}
+        if any(held[:index]):
+            return dict(held[index])
+        others = {name for weights_of in held[index + 1 :] for name in weights_of}
+        return {name: weight for name, weight in weights.items() if name not in others}
 
     def new_masks(self, layers: Layers, weights: Mapping[str, nn.Parameter], moment: Moment) -> dict[str, Tensor]:
         return self.prune(layers, self.scores(layers, weights, moment.step), moment)
@@ -153,8 +150,8 @@ class GradualPruning(Method):
         scores = {}
         for index, name in enumerate(layers.weights):
             if name in weights:
-                weight, grad = whole(weights[name].detach()), weights[name].grad
-                dense = torch.zeros_like(weight) if grad is None else whole(grad)
+                weight, grad = gather(weights[name].detach()), weights[name].grad
+                dense = torch.zeros_like(weight) if grad is None else gather(grad)
                 scores[name] = self.score(weight, dense, generator_for(self.seed, step, index))
         return scores
 

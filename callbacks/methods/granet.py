@@ -77,7 +77,7 @@ class GraNet(GradualPruning):
         return self.distribution(shapes_of(layers.selected), self.initial_sparsity)
 
     def needs_dense_gradients(self, step: int, total_steps: float, deferred: bool) -> bool:
-        return deferred or self.due(step, total_steps)
+        return deferred or self.window.due(step, total_steps)
 
     def new_masks(self, layers: Layers, weights: Mapping[str, nn.Parameter], moment: Moment) -> dict[str, Tensor]:
         scores = self.scores(layers, weights, moment.step)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from ..sparsity import GradientAverages, Masks, SparseWeight
@@ -31,8 +29,3 @@ class Layers:
         self.target: dict[str, int] = {}
         self.averages = GradientAverages()
         self.memory: dict[str, dict[str, Tensor]] = {}
-
-    def select(self, selected: Mapping[str, SparseWeight]) -> None:
-        """Take these weights; masks and memory stay."""
-        self.selected = dict(selected)
-        self.weights = {name: weight.parameter for name, weight in selected.items()}

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
-from ..sparsity import ERK, Distribution, Initialization, Masks, SparseWeight, UnitScaled, generator_for, select
+from ..sparsity import (
+    ERK,
+    Distribution,
+    Initialization,
+    Masks,
+    SparseWeight,
+    UnitScaled,
+    UpdateWindow,
+    generator_for,
+    select,
+)
 from ..sparsity.sharding import whole_weight, write
 from .layers import Layers
+
+NEVER = UpdateWindow(every=sys.maxsize, stop=math.inf)
 
 
 @dataclass(frozen=True)
@@ -88,6 +103,9 @@ class Method:
     exclude: str | Sequence[str] = ()
     masks_from: str | Path | Masks | None = None
     seed: int = 0
+    window: UpdateWindow = field(default=NEVER, init=False, repr=False)  # when the masks are updated
+    gradient_steps: int = field(default=1, init=False, repr=False)  # whose dense gradients an update averages
+    update_replaces_step: bool = field(default=False, init=False, repr=False)  # the optimizer does nothing then
 
     works_on_shards: ClassVar[bool] = False  # on weights that FSDP2 shards over processes
     saves_budget_as: ClassVar[str] = ""  # where a checkpoint keeps the budget, of methods that cannot do without
@@ -123,7 +141,10 @@ class Method:
         """Give the selected weights their first values under new masks."""
         for index, (name, weight) in enumerate(layers.selected.items()):
             generator = generator_for(self.seed, -1, index)
-            write(weight.parameter, self.initialization(whole_weight(weight), layers.masks[name], generator))
+            if isinstance(weight.parameter, DTensor):
+                write(weight.parameter, self.initialization(whole_weight(weight), layers.masks[name], generator))
+            else:
+                weight.parameter.copy_(self.initialization(weight, layers.masks[name], generator))
 
     def resume_budget(self, layers: Layers, saved: Mapping[str, int] | None) -> dict[str, int]:
         """Return the budget of a run that goes on from a checkpoint, which may have ``saved`` one.
@@ -144,11 +165,6 @@ class Method:
     # --- every optimizer step ------------------------------------------------------------------
 
     @property
-    def replaces_steps(self) -> bool:
-        """Whether the optimizer does nothing in a step at which the masks are updated."""
-        return False
-
-    @property
     def gradient_momentum(self) -> float | None:
         """The share of the past in an average of dense gradients; None takes their plain mean."""
         return None
@@ -159,10 +175,7 @@ class Method:
         Raises:
             ValueError: the run is too short, or has no end; or the method does not work on weights such as these.
         """
-
-    def due(self, step: int, total_steps: float) -> bool:
-        """Return whether the masks are to change after ``step`` of ``total_steps`` optimizer steps."""
-        return False
+        self.window.bounds(total_steps)
 
     def averages_at(self, step: int, total_steps: float, deferred: bool) -> bool:
         """Return whether the dense gradients of this step are averaged; ``deferred``: an update is waiting."""
@@ -173,15 +186,16 @@ class Method:
         return False
 
     def updatable(
-        self, held: Mapping[str, nn.Parameter], unheld: Mapping[str, nn.Parameter]
+        self, held: Sequence[Mapping[str, nn.Parameter]], index: int, weights: Mapping[str, nn.Parameter]
     ) -> dict[str, nn.Parameter]:
         """Return the weights that an update may change; without any it is put off.
 
         Args:
-            held: the weights of the optimizer that steps next.
-            unheld: the weights that no optimizer holds; empty but for the first optimizer that holds any.
+            held: the weights that each optimizer holds.
+            index: of the optimizer that steps next.
+            weights: all of them.
         """
-        return dict(held)
+        return dict(held[index])
 
     def new_masks(self, layers: Layers, weights: Mapping[str, nn.Parameter], moment: Moment) -> dict[str, Tensor]:
         """Return the masks that change, out of those of ``weights``, whose gradients are dense and finite."""
@@ -201,8 +215,8 @@ class SparseTraining(Method):
     """Static sparse training: one random mask, fixed for the whole run.
 
     Example:
-        >>> SparseTraining(0.9).due(100, total_steps=1000)
-        False
+        >>> list(SparseTraining(0.9).select(nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 2))))
+        ['0.weight', '2.weight']
     """
 
     works_on_shards: ClassVar[bool] = True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
@@ -19,16 +17,13 @@ from ..sparsity import (
     Score,
     SparseWeight,
     Uniform,
-    UpdateWindow,
     drop_and_grow_per_row,
     generator_for,
     n_of_m,
 )
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
-from .method import FirstLook
-
-NEVER = UpdateWindow(every=sys.maxsize, stop=math.inf)
+from .method import NEVER, FirstLook
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ..sparsity import Gradient, GradientAverages, Masks, Score, redistribute
-from ..sparsity.transfer import fetch
+from ..sparsity.masks import fetch
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import Moment
@@ -74,7 +74,8 @@ class SNFS(DynamicSparseTraining):
     def new_masks(self, layers: Layers, weights: Mapping[str, nn.Parameter], moment: Moment) -> dict[str, Tensor]:
         if not self.redistribute:
             return super().new_masks(layers, weights, moment)
-        fraction = self.fraction_at(moment)
+        progress = self.window.progress(moment.step, moment.total_steps)
+        fraction = self.drop_fraction(progress, moment.lr_ratio)
         drop, grow, means, dropped = {}, {}, {}, {}
         for name, drop_score, grow_score in self.scores(layers, weights, moment.step):
             mask, count = layers.masks[name], layers.masks.counts[name]

@@ -70,12 +70,6 @@ class TopKAST(Method):
     def first_masks(self, layers: Layers, look: FirstLook) -> Masks:
         return Masks({name: _largest(weight, layers.target[name]) for name, weight in layers.weights.items()})
 
-    def check_run(self, layers: Layers, total_steps: float) -> None:
-        self.window.bounds(total_steps)
-
-    def due(self, step: int, total_steps: float) -> bool:
-        return self.window.due(step, total_steps)
-
     def gives_up(self, step: int, total_steps: float) -> bool:
         """Return whether the time of exploring is over."""
         return self.window.progress(step, total_steps) >= 1

@@ -25,11 +25,11 @@ from .schedules import (
     Schedule,
     UpdateWindow,
 )
-from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score
+from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score, drop_and_grow, top_k
 from .selection import SparseWeight, select
 from .spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
 from .storage import storage_bytes
-from .updates import drop_and_grow, drop_and_grow_per_row, prune_globally, top_k, top_per_row
+from .updates import drop_and_grow_per_row, prune_globally, top_per_row
 
 __all__ = [
     "ER",

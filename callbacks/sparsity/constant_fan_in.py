@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from .updates import drop_and_grow_per_row, top_k
+from .scores import top_k
+from .updates import drop_and_grow_per_row
 
 
 def fan_in_of(budget: int, neurons: int, inputs: int) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from .masks import halves
-from .sharding import is_sharded, whole
-from .transfer import fetch, norms_of
+from .masks import fetch, zero_inactive
+from .sharding import gather, is_sharded
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
     inactive = {}
     for name, gradient in gradients.items():  # those that take memory, one by one
         if name in masks:
-            active[name], inactive[name] = norms_of(halves(_plain(gradient), masks[name]))
+            active[name], inactive[name] = norms_of(_halves(_plain(gradient), masks[name]))
         elif is_sharded(gradient):
             [active[name]] = norms_of([_plain(gradient)])
     norms = iter(fetch([*active.values(), *inactive.values()]))  # one transfer
@@ -66,9 +66,24 @@ def _flow(active: Iterable[float], inactive: Iterable[float]) -> GradientFlow:
     return GradientFlow(*map(math.sqrt, (sum(squares), *squares)))
 
 
+def norms_of(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Return the L2 norm of each tensor in single precision at least; a few launches for all that are of one dtype."""
+    tensors = list(tensors)
+    dtype = reduce(torch.promote_types, {tensor.dtype for tensor in tensors}, torch.float32)
+    return torch._foreach_norm(tensors, 2, dtype) if tensors else ()
+
+
+def _halves(tensor: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a copy of ``tensor`` that is exactly 0 where ``mask`` is False, and one that is 0 where it is True."""
+    active, inactive = tensor.clone(), tensor.clone()
+    zero_inactive(active, mask)
+    zero_inactive(inactive, ~mask)
+    return active, inactive
+
+
 def _plain(gradient: Tensor) -> Tensor:
     """The numbers of a gradient as dense real ones: those of an embedding may be sparse, others complex."""
-    gradient = whole(gradient.detach())
+    gradient = gather(gradient.detach())
     if gradient.is_sparse:
         gradient = gradient.coalesce().values()
     return torch.view_as_real(gradient) if gradient.is_complex() else gradient

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from .packing import pack, unpack
 from .randomness import generator_for
-from .sharding import here, part_for, total
-from .transfer import fetch
+from .sharding import local_shard, shard_like, total
 
 
 class Masks(Mapping[str, Tensor]):
@@ -21,6 +22,9 @@ class Masks(Mapping[str, Tensor]):
 
     Names, order and shapes never change; :meth:`replace` gives a new value. A mask takes one byte a
     weight in memory and, packed by :meth:`state_dict`, one bit in a checkpoint.
+
+    Attributes:
+        size: number of entries, active and inactive.
 
     Example:
         >>> masks = Masks.random({"fc.weight": (4, 5)}, {"fc.weight": 6}, seed=0)
@@ -33,6 +37,7 @@ class Masks(Mapping[str, Tensor]):
             if mask.dtype != torch.bool:
                 raise TypeError(f"mask {name!r} is {mask.dtype}; masks are torch.bool, True = active")
         self._masks = dict(masks)
+        self.size = sum(map(Tensor.numel, masks.values()))
 
     @classmethod
     def random(
@@ -67,15 +72,10 @@ class Masks(Mapping[str, Tensor]):
     def __repr__(self) -> str:
         return f"Masks({len(self)} weights, {self.size:,} entries, sparsity {self.sparsity:.4f})"
 
-    @property
-    def size(self) -> int:
-        """Number of entries, active and inactive."""
-        return sum(mask.numel() for mask in self.values())
-
     @cached_property
     def counts(self) -> dict[str, int]:
         """Number of active weights by name."""
-        return dict(zip(self, fetch(mask.count_nonzero() for mask in self.values()), strict=True))
+        return dict(zip(self._masks, fetch(map(torch.count_nonzero, self._masks.values())), strict=True))
 
     @cached_property
     def density(self) -> dict[str, float]:
@@ -88,21 +88,25 @@ class Masks(Mapping[str, Tensor]):
         return 1 - sum(self.counts.values()) / self.size if self.size else 0.0
 
     def replace(self, changed: Mapping[str, Tensor]) -> Masks:
-        """The same masks with those in ``changed`` exchanged.
+        """Return the same masks with those in ``changed`` exchanged, which come to lie where and as the old ones did.
 
         Raises:
             ValueError: a name is unknown, or a shape differs.
         """
+        masks = dict(self._masks)
         for name, mask in changed.items():
-            if name not in self or mask.shape != self[name].shape:
+            old = masks.get(name)
+            if old is None or mask.shape != old.shape:
                 raise ValueError(f"{name!r} {tuple(mask.shape)} does not replace a mask of {self}")
-        return Masks({**self._masks, **changed})
+            alike = mask.stride() == old.stride() and mask.device == old.device
+            masks[name] = mask if alike else torch.empty_like(old).copy_(mask)
+        return Masks(masks)
 
-    def beside(self, weights: Mapping[str, Tensor]) -> Masks:
+    def to_match(self, weights: Mapping[str, Tensor]) -> Masks:
         """The same masks, each on the device and in the memory format of ``weights[name]``."""
         return Masks(
             {
-                name: mask.to(weights[name].device, memory_format=memory_format(here(weights[name])))
+                name: mask.to(weights[name].device, memory_format=memory_format(local_shard(weights[name])))
                 for name, mask in self.items()
             }
         )
@@ -128,10 +132,6 @@ class Masks(Mapping[str, Tensor]):
         """Set the optimizer's state of inactive entries to 0: every tensor of a weight's shape."""
         for name, weight in weights.items():
             clear_state(optimizer, weight, self[name])
-
-    def leaks(self, weights: Mapping[str, Tensor]) -> int:
-        """Number of inactive entries of ``weights``, on all processes that share them, that are not 0."""
-        return count_outside(weights, self)
 
     def digest(self) -> int:
         """A 63-bit hash of names, shapes and entries: equal masks, equal digest, on any machine."""
@@ -168,6 +168,19 @@ def memory_format(tensor: Tensor) -> torch.memory_format:
     return last if not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last) else torch.contiguous_format
 
 
+def fetch(numbers: Iterable[Tensor]) -> list[Any]:
+    """Return tensors of one number each as Python's numbers, in one transfer, whatever devices they are on.
+
+    Each look at a GPU waits for it and lets it run dry.
+
+    Example:
+        >>> fetch([torch.tensor(3), torch.tensor([True, False]).count_nonzero()])
+        [3, 1]
+    """
+    numbers = list(numbers)
+    return torch.stack([number.to(numbers[0].device) for number in numbers]).tolist() if numbers else []
+
+
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _PIECE = 2**18
@@ -180,7 +193,8 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
     and it takes less than half the time of ``masked_fill_``. Of a tensor that is sharded over processes the
     part that is here is set.
     """
-    tensor, mask = here(tensor), part_for(mask, tensor)
+    if isinstance(tensor, DTensor):
+        tensor, mask = local_shard(tensor), shard_like(mask, tensor)
     bits = tensor.view(_BITS[tensor.element_size()])
     if bits.numel() > _PIECE and bits.device.type == "cpu":
         # the mask is widened to the type of the bits on the way: piece by piece that stays in the cache
@@ -191,24 +205,20 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
         bits.mul_(mask)
 
 
-def halves(tensor: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A copy of ``tensor`` that is exactly 0 where ``mask`` is False, and one that is 0 where it is True."""
-    active = tensor.clone()
-    zero_inactive(active, mask)
-    bits = _BITS[tensor.element_size()]
-    return active, (tensor.view(bits) - active.view(bits)).view(tensor.dtype)
-
-
 def count_outside(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> int:
-    """Number of entries of ``tensors``, on all processes that share them, that are not 0 where ``masks`` are False.
+    """Return how many entries of ``tensors``, over all processes, are not 0 where the masks of their names are False.
 
     The masks may be on any device.
     """
-    return sum(fetch(total(_outside(tensors[name], mask), tensors[name]) for name, mask in masks.items()))
-
-
-def _outside(tensor: Tensor, mask: Tensor) -> Tensor:
-    return (here(tensor.detach()).bool() > part_for(mask.to(tensor.device), tensor)).count_nonzero()
+    counts = []
+    for name in tensors:
+        tensor, mask = tensors[name].detach(), masks[name]
+        if isinstance(tensor, DTensor):
+            outside = local_shard(tensor).bool() > shard_like(mask.to(tensor.device), tensor)
+            counts.append(total(outside.count_nonzero(), tensor))
+        else:
+            counts.append((tensor.bool() > mask.to(tensor.device)).count_nonzero())
+    return sum(fetch(counts))
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ from .criteria import Criterion, Loss, OneShotMagnitude
 from .distributions import Distribution, Uniform
 from .masks import Masks
 from .replica import replica
+from .scores import top_k
 from .selection import select
-from .updates import prune_globally, top_k
+from .updates import prune_globally
 
 Scope = Literal["layer", "global"]
 

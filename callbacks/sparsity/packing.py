@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
-
-from .transfer import fetch
 
 
 def pack(mask: Tensor) -> Tensor:
@@ -20,23 +16,6 @@ def pack(mask: Tensor) -> Tensor:
     eight = torch.nn.functional.pad(mask.flatten().view(torch.uint8), (0, -mask.numel() % 8)).view(torch.int64)
     # the product moves bit 0 of byte i to bit 56 + i, in byte 7, and no two of its terms meet
     return (eight * 0x0102040810204080).view(torch.uint8)[7::8].clone()
-
-
-_ONES = torch.tensor([value.bit_count() for value in range(256)], dtype=torch.uint8)
-
-
-def count_packed(packed: Iterable[Tensor]) -> int:
-    """Number of True entries in what :func:`pack` returns of some masks.
-
-    Example:
-        >>> count_packed([pack(torch.tensor([True, False, True]))])
-        2
-    """
-    ones, sums = _ONES, []
-    for eights in packed:
-        ones = ones.to(eights.device)  # once
-        sums.append(ones[eights.int()].sum())
-    return sum(fetch(sums))
 
 
 def unpack(packed: Tensor, shape: torch.Size) -> Tensor:

@@ -12,8 +12,8 @@ from torch.nn.modules.conv import _ConvNd
 from .masks import Masks
 from .randomness import generator_for
 from .replica import replica
+from .scores import top_k
 from .selection import SparseWeight
-from .updates import top_k
 
 
 @dataclass(frozen=True)

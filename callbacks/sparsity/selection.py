@@ -45,15 +45,6 @@ class SparseWeight:
             return tensor.reshape(shape).transpose(1, 2)
         return tensor.reshape(self.groups, tensor.shape[0] // self.groups, tensor.shape[1], -1)
 
-    def unconnected(self, mask: Tensor) -> Tensor:
-        """Number of output units of whose connections none is active; they put out their bias, or 0.
-
-        Example:
-            >>> SparseWeight(nn.Parameter(torch.zeros(2, 3))).unconnected(torch.tensor([[False] * 3, [True] * 3]))
-            tensor(1)
-        """
-        return (~self.by_unit(mask).flatten(2).any(2)).count_nonzero()
-
     def by_neuron(self, tensor: Tensor) -> Tensor:
         """A tensor of the weight's shape as (output unit, connection), the input units of a kernel tap in a row.
 

@@ -6,7 +6,7 @@ one layer at a time, so that every process decides alike; what is decided is app
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from .selection import SparseWeight
-from .transfer import fetch, norms_of
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -22,7 +21,7 @@ def is_sharded(tensor: Tensor) -> bool:
     return isinstance(tensor, DTensor)
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor) -> Tensor:
     """All of a tensor; to be called on all processes that share it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
@@ -31,15 +30,15 @@ def whole_weight(weight: SparseWeight) -> SparseWeight:
     """The same weight with all of its values."""
     if not is_sharded(weight.parameter):
         return weight
-    return replace(weight, parameter=nn.Parameter(whole(weight.parameter.detach()), requires_grad=False))
+    return replace(weight, parameter=nn.Parameter(gather(weight.parameter.detach()), requires_grad=False))
 
 
-def here(tensor: Tensor) -> Tensor:
+def local_shard(tensor: Tensor) -> Tensor:
     """What of a tensor is on this process: a view, so that what is written into it stays."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def part_for(tensor: Tensor, shards: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, shards: Tensor) -> Tensor:
     """The part of a whole ``tensor`` that belongs to what of ``shards``, of the same shape, is on this process."""
     if not isinstance(shards, DTensor) or not isinstance(cut := shards.placements[0], Shard):
         return tensor
@@ -51,16 +50,14 @@ def part_for(tensor: Tensor, shards: Tensor) -> Tensor:
 @torch.no_grad()
 def write(target: Tensor, values: Tensor) -> None:
     """Copy whole ``values`` into a tensor, or into what of it is on this process."""
-    here(target).copy_(part_for(values, target))
+    local_shard(target).copy_(shard_like(values, target))
 
 
-def all_zero(weights: Mapping[str, Tensor]) -> list[str]:
-    """The names of those that are 0 in all entries, over all processes."""
-    norms = norms_of(here(weight.detach()) for weight in weights.values())
-    names = [name for name, norm in zip(weights, fetch(map(total, norms, weights.values())), strict=True) if not norm]
-    # tiny numbers have squares of 0, so that a second look decides
-    found = fetch(total(here(weights[name].detach()).count_nonzero(), weights[name]) for name in names)
-    return [name for name, count in zip(names, found, strict=True) if not count]
+def nonzero_entries(tensor: Tensor) -> Tensor:
+    """Return the number of entries that are not 0, over all processes."""
+    if isinstance(tensor, DTensor):
+        return total(local_shard(tensor.detach()).count_nonzero(), tensor)
+    return tensor.count_nonzero()
 
 
 def agreed(here_too: bool, weights: Iterable[Tensor]) -> bool:

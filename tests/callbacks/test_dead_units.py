@@ -9,8 +9,8 @@ from logs import Memory
 from torch import nn
 
 from callbacks import RigL, SparseTraining
+from callbacks.part import unconnected
 from callbacks.sparsity import Constant, Dense, Masks, SparseWeight, UpdateWindow, select
-from callbacks.sparsity.sharding import all_zero
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_units_without_connections_put_out_their_bias(layer: nn.Module) -> None:
         image = torch.ones(1, 2, 5) if isinstance(layer, nn.Conv1d) else image
         out = layer(image)
     silent = int((out.flatten(2).sum((0, 2)) == 0).sum() if out.dim() > 2 else (out[0] == 0).sum())
-    assert weight.unconnected(mask) == silent > 0
+    assert unconnected(weight, mask) == silent > 0
 
 
 def test_they_are_logged_at_the_start_and_at_updates() -> None:
@@ -41,7 +41,7 @@ def test_they_are_logged_at_the_start_and_at_updates() -> None:
     assert logged[0] == memory.of("sparsity/dead_units/network.4.weight")[0] >= 2
     assert set(logged) == {0, 2}
     weight = SparseWeight(module.network[4].weight)
-    assert logged[2] == weight.unconnected(owner.masks["network.4.weight"])
+    assert logged[2] == unconnected(weight, owner.masks["network.4.weight"])
 
 
 def test_a_layer_whose_weights_are_all_zero_is_warned_of_once() -> None:
@@ -56,12 +56,6 @@ def test_a_layer_whose_weights_are_all_zero_is_warned_of_once() -> None:
     with pytest.warns(UserWarning, match=r"all weights of 'layers.dead.weight' are 0 at step 2, so that") as caught:
         fit(module, [owner], max_steps=8)
     assert len([warning for warning in caught if "are 0 at step" in str(warning.message)]) == 1
-
-
-def test_weights_whose_squares_are_zero_are_not() -> None:
-    weights = {"tiny": [0.0, 1e-30], "nan": [torch.nan, 0.0], "dead": [0.0, -0.0], "alive": [0.0, 1.0]}
-    assert all_zero({name: torch.tensor(values) for name, values in weights.items()}) == ["dead"]
-    assert all_zero({}) == []
 
 
 def test_no_unit_is_dead_of_a_network_with_enough_weights() -> None:

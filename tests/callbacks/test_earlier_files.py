@@ -27,7 +27,7 @@ def test_masks_of_a_checkpoint() -> None:
 
 
 def test_a_packed_file() -> None:
-    layer, masks = packed()
+    layer, _ = packed()
     kept = torch.load(FOLDER / "packed.pt", weights_only=True)
     assert read_masks(FOLDER / "packed.safetensors").digest() == Masks.from_state_dict(kept["masks"]).digest()
     torch.nn.init.zeros_(layer.weight)

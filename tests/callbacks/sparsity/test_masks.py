@@ -174,11 +174,11 @@ def test_masks_lie_as_their_weights_do() -> None:
         {"conv": (6, 4, 3, 3), "one": (6, 4, 1, 1), "fc": (5, 4)}, {"conv": 60, "one": 3, "fc": 7}, seed=0
     )
     last = {"conv": torch.zeros(6, 4, 3, 3).to(memory_format=torch.channels_last), "one": torch.zeros(6, 4, 1, 1)}
-    moved = masks.beside({**last, "fc": torch.zeros(4, 5).T})
+    moved = masks.to_match({**last, "fc": torch.zeros(4, 5).T})
     assert moved["conv"].stride() == last["conv"].stride()
     assert moved["one"].is_contiguous()
     assert moved["fc"].is_contiguous()
     assert moved.digest() == masks.digest()
-    plain = moved.beside({name: torch.zeros(mask.shape) for name, mask in masks.items()})
+    plain = moved.to_match({name: torch.zeros(mask.shape) for name, mask in masks.items()})
     assert plain["conv"].is_contiguous()
     assert plain.digest() == masks.digest()
