@@ -17,6 +17,7 @@ from .files import write_whole
 from .observer import MaskObserver, log_metrics
 from .owner import mask_owner
 from .probe import Probe, ProbeLoss
+from .settings import described
 from .sparsity import Exact, Spectrum, SpectrumMethod
 from .sparsity.curvature import Progress
 
@@ -96,13 +97,14 @@ class HessianSpectrum(MaskObserver):
         self._probe = Probe(probe_batch, probe_loss)
         self._updates = 0
         self._last: tuple[int, Spectrum] | None = None  # the step of the last measurement at a step, and its result
-        self._state_key = self._generate_state_key(
-            at_steps=sorted(self.at_steps),
-            every_n_steps=every_n_steps,
-            around_updates=around_updates,
-            active_only=active_only,
-            method=method,
-        )
+        measured = {
+            "at_steps": sorted(self.at_steps),
+            "every_n_steps": every_n_steps,
+            "around_updates": around_updates,
+            "active_only": active_only,
+            "method": method,
+        }
+        self._state_key = type(self).__qualname__ + described(measured)  # the same whenever it goes on
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:

@@ -18,6 +18,7 @@ from .files import read_checkpoint, write_whole
 from .iterative_pruning import IterativePruning
 from .retraining import Beginning, Retraining, Solution, WeightRewinding
 from .rewind import RewindPoint
+from .settings import described
 from .sparse_training import SparseTraining
 from .sparsity import Dense, Masks, Uniform
 from .sparsity.replica import replica
@@ -151,7 +152,7 @@ class LotteryTicket:
     def _stage(self, name: str) -> Stage:
         pruning = self.pruning
         if isinstance(pruning, IterativePruning):
-            about = repr(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
+            about = described(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
         else:
             about = pruning.settings
         settings = f"{about}, rewind_step={self.rewind_step}, seed={self.seed}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,13 +27,12 @@ from .compatibility import (
 )
 from .observer import MaskObserver, callbacks_of, log_metrics
 from .progress import ExactResume
+from .settings import settings_of
 from .sparsity import Masks, SparseWeight
 from .sparsity.masks import clear_state, count_outside, zero_inactive
 from .sparsity.sharding import all_zero
 from .sparsity.transfer import fetch
 from .weight_averages import averaged_leaks, forget
-
-STATE = {"masks", "backward_masks", "reservoir"}  # public, but no arguments
 
 
 def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
@@ -81,10 +79,7 @@ class MaskOwner(pl.Callback, ABC):
     @property
     def settings(self) -> str:
         """Class and arguments, equal in every process that was given the same."""
-        public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name not in STATE}
-        shown = {name: value.digest() if isinstance(value, Masks) else value for name, value in public.items()}
-        arguments = ", ".join(f"{name}={value!r}" for name, value in shown.items())
-        return re.sub(r" at 0x[0-9a-f]+", "", f"{type(self).__name__}({arguments})")
+        return settings_of(self)
 
     # --- what subclasses say ---------------------------------------------------------------------
 
