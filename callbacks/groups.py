@@ -183,6 +183,11 @@ class SparseGroups(MaskOwner):
             method.teardown(trainer, pl_module, stage)
         super().teardown(trainer, pl_module, stage)
 
+    def _let_go(self) -> None:
+        for method in self.methods:
+            method._let_go()
+        super()._let_go()
+
 
 def _part(method: SparseTraining, values: Mapping[str, T]) -> dict[str, T]:
     """What belongs to the weights of one method."""

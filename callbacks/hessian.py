@@ -10,19 +10,20 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .files import write_whole
 from .observer import MaskObserver, log_metrics
 from .owner import mask_owner
 from .probe import Probe, ProbeLoss
+from .processes import Returning
 from .settings import described
 from .sparsity import Exact, Spectrum, SpectrumMethod
 from .sparsity.curvature import Progress
 
 
-class HessianSpectrum(MaskObserver):
+class HessianSpectrum(MaskObserver, Returning):
     """Measure the spectrum of the Hessian of the loss on a fixed batch, at chosen steps and around mask updates.
 
     Logs ``hessian/largest``, ``hessian/smallest`` (eigenvalues) and ``hessian/negative_share`` (of the number of
@@ -193,6 +194,13 @@ class HessianSpectrum(MaskObserver):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._updates = int(state_dict["updates"])
 
+    def results(self) -> dict[str, Any]:
+        return {**self.state_dict(), "spectrum": None if self.spectrum is None else _content(self.spectrum)}
+
+    def take_results(self, results: dict[str, Any], module: nn.Module) -> None:
+        super().take_results(results, module)
+        self.spectrum = None if results["spectrum"] is None else Spectrum(**results["spectrum"])
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._probe.stop()
         self._last = None
@@ -222,5 +230,9 @@ def read_spectrum(path: str | Path) -> Spectrum:
 
 
 def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
-    content = {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}
-    write_whole({**content, "step": step, "when": when}, path)
+    write_whole({**_content(spectrum), "step": step, "when": when}, path)
+
+
+def _content(spectrum: Spectrum) -> dict[str, Any]:
+    """Its arguments, as tensors and plain values."""
+    return {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}

@@ -26,6 +26,7 @@ from .compatibility import (
     check_strategy,
 )
 from .observer import MaskObserver, callbacks_of, log_metrics
+from .processes import Returning
 from .progress import ExactResume
 from .settings import settings_of
 from .sparsity import Masks, SparseWeight
@@ -46,7 +47,7 @@ def masks_of(trainer: pl.Trainer) -> Masks:
     return owner.masks if owner else Masks({})
 
 
-class MaskOwner(pl.Callback, ABC):
+class MaskOwner(Returning, ABC):
     """Keeps the masks of a fit true, checkpoints them and says how sparse the weights are; not a method itself.
 
     Which weights are masked, and how, is up to subclasses: :class:`SparseTraining` is one method for all of them,
@@ -70,6 +71,7 @@ class MaskOwner(pl.Callback, ABC):
         self._resume = ExactResume()
         self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._dead: set[str] = set()  # weights that are known to be all 0
+        self._missing = ""  # why the masks of the last fit are not here, if they are not
 
     @property
     def state_key(self) -> str:
@@ -130,6 +132,9 @@ class MaskOwner(pl.Callback, ABC):
         """Put masks in force: those of a checkpoint, of a fit before, or new ones."""
         if trainer.ckpt_path and self._checkpoint is None:
             raise ValueError(no_masks(trainer.ckpt_path))
+        if self._missing and self._checkpoint is None:
+            raise ValueError(self._missing)
+        self._missing = ""
         if self._checkpoint:
             self._load_state(self._checkpoint)
         elif self._fits(self.masks):
@@ -347,7 +352,32 @@ class MaskOwner(pl.Callback, ABC):
         self.masks = masks.beside(self._weights)
         self._steps = list(state["steps"])
 
+    def results(self) -> dict[str, Any]:
+        return self._state()
+
+    def take_results(self, results: dict[str, Any], module: nn.Module) -> None:
+        self.masks = Masks.from_state_dict(results["masks"])  # can be read, whatever the module
+        try:
+            self._selected, self._target = self._plan(module)
+            self._weights = {name: weight.parameter for name, weight in self._selected.items()}
+            self._load_state(results)
+            self._missing = ""
+        finally:
+            self._let_go()
+
+    def miss_results(self, why: str) -> None:
+        name = type(self).__name__
+        self._missing = (
+            f"{name} does not hold the masks of its last fit: {why} Another fit would draw the trained weights anew. "
+            f"Go on from a checkpoint, with fit(ckpt_path=...), or from its masks, with a new {name}(masks_from=..., "
+            "initialization=Dense())"
+        )
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep nothing of the module and the Trainer."""
         for handle in self._handles:
             handle.remove()
         self._handles, self._selected, self._weights, self._weights_of, self._observers = [], {}, {}, [], []
