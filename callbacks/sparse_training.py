@@ -47,7 +47,7 @@ class SparseTraining(MaskOwner):
         seed: of the random masks and initial values. Give all ranks the same.
 
     Raises:
-        ValueError: at construction, for a sparsity outside [0, 1) or empty masks. In ``setup``, when a pattern matches
+        ValueError: at construction, for a sparsity outside [0, 1). In ``setup``, when a pattern matches
             nothing, a layer would keep no weight, another callback owns masks too, or the strategy is not
             supported. When resuming, for a checkpoint without masks or with masks that do not fit.
         RuntimeError: during the fit, when the weights are not as sparse as they should be or the masks
@@ -72,8 +72,6 @@ class SparseTraining(MaskOwner):
     ) -> None:
         if not 0 <= sparsity < 1:
             raise ValueError(f"sparsity is {sparsity}; it is a fraction of zeros in [0, 1)")
-        if isinstance(masks_from, Mapping) and not masks_from:
-            raise ValueError("masks_from is empty: give masks, or leave it out to draw them from sparsity")
         super().__init__()
         self.sparsity = sparsity
         self.distribution = distribution
@@ -93,6 +91,8 @@ class SparseTraining(MaskOwner):
 
     def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.masks_from is not None:
+            if isinstance(self.masks_from, Mapping) and not self.masks_from:
+                raise ValueError("masks_from is empty: give masks, or leave it out to draw them from sparsity")
             masks = self.masks_from if isinstance(self.masks_from, Masks) else read_masks(self.masks_from)
             check_fit(masks, self._weights, f"masks_from {str(self.masks_from)!r}")
         else:

@@ -185,7 +185,7 @@ def test_masks_from_a_file_that_is_not_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("masks", [{}, Masks({})])
 def test_masks_from_nothing(masks: Mapping[str, torch.Tensor]) -> None:
     with pytest.raises(ValueError, match=r"masks_from is empty.*leave it out"):
-        SparseTraining(masks_from=masks)
+        fit(TinyModule(), [SparseTraining(masks_from=masks)])
 
 
 def test_masks_from_a_dense_checkpoint(tmp_path: Path) -> None:
