@@ -32,7 +32,12 @@ def read_masks(path: str | Path) -> Masks:
         >>> masks = read_masks("runs/pruned/last.ckpt")  # doctest: +SKIP
     """
     if Path(path).is_file() and is_packed(path):
-        return read_packed_masks(path)
+        if masks := read_packed_masks(path):
+            return masks
+        raise ValueError(
+            f"{str(path)!r} holds no masks: save_sparse found no weights of 0 worth leaving out. Give it the masks of "
+            "the sparse fit"
+        )
     checkpoint = read_safely(path)
     try:
         masks = Masks.from_state_dict(checkpoint["callbacks"][STATE_KEY]["masks"])

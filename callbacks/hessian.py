@@ -10,18 +10,20 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .files import write_whole
 from .observer import MaskObserver
 from .owner import log_metrics, mask_owner
 from .probe import Probe, ProbeLoss
+from .processes import Returning
+from .settings import described
 from .sparsity import Exact, Spectrum, SpectrumMethod
 from .sparsity.curvature import Progress
 
 
-class HessianSpectrum(MaskObserver):
+class HessianSpectrum(MaskObserver, Returning):
     """Measure the spectrum of the Hessian of the loss on a fixed batch, at chosen steps and around mask updates.
 
     Logs ``hessian/largest``, ``hessian/smallest`` (eigenvalues) and ``hessian/negative_share`` (of the number of
@@ -96,13 +98,14 @@ class HessianSpectrum(MaskObserver):
         self._probe = Probe(probe_batch, probe_loss)
         self._updates = 0
         self._last: tuple[int, Spectrum] | None = None  # the step of the last measurement at a step, and its result
-        self._state_key = self._generate_state_key(
-            at_steps=sorted(self.at_steps),
-            every_n_steps=every_n_steps,
-            around_updates=around_updates,
-            active_only=active_only,
-            method=method,
-        )
+        measured = {
+            "at_steps": sorted(self.at_steps),
+            "every_n_steps": every_n_steps,
+            "around_updates": around_updates,
+            "active_only": active_only,
+            "method": method,
+        }
+        self._state_key = type(self).__qualname__ + described(measured)  # the same whenever it goes on
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
@@ -191,6 +194,13 @@ class HessianSpectrum(MaskObserver):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._updates = int(state_dict["updates"])
 
+    def results(self) -> dict[str, Any]:
+        return {**self.state_dict(), "spectrum": None if self.spectrum is None else _content(self.spectrum)}
+
+    def take_results(self, results: dict[str, Any], module: nn.Module) -> None:
+        self.load_state_dict(results)
+        self.spectrum = None if results["spectrum"] is None else Spectrum(**results["spectrum"])
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._probe.stop()
         self._last = None
@@ -220,5 +230,9 @@ def read_spectrum(path: str | Path) -> Spectrum:
 
 
 def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
-    content = {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}
-    write_whole({**content, "step": step, "when": when}, path)
+    write_whole({**_content(spectrum), "step": step, "when": when}, path)
+
+
+def _content(spectrum: Spectrum) -> dict[str, Any]:
+    """Its arguments, as tensors and plain values."""
+    return {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}

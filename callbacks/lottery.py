@@ -19,6 +19,7 @@ from .iterative_pruning import IterativePruning
 from .owner import MaskOwner, settings
 from .retraining import Beginning, Retraining, Solution, WeightRewinding
 from .rewind import RewindPoint
+from .settings import described
 from .sparse_training import SparseTraining
 from .sparsity import Dense, Masks, Uniform
 from .sparsity.replica import replica
@@ -152,7 +153,7 @@ class LotteryTicket:
     def _stage(self, name: str) -> Stage:
         pruning = self.pruning
         if isinstance(pruning, IterativePruning):
-            about = repr(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
+            about = described(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
         else:
             about = settings(pruning)
         about = f"{about}, rewind_step={self.rewind_step}, seed={self.seed}"
@@ -171,7 +172,7 @@ class LotteryTicket:
             )
         else:
             owner = copy.deepcopy(self.pruning)
-            owner.masks = Masks({})  # of a fit it may have been in
+            owner.masks, owner._missing = Masks({}), ""  # of a fit it may have been in
         points = [RewindPoint(0, path=stage.folder / "start.ckpt")]
         if self.rewind_step:
             points.append(RewindPoint(self.rewind_step, path=stage.folder / "rewind.ckpt"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -11,24 +11,26 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveragi
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import GradClipAlgorithmType, rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from . import compatibility, start
-from .checkpoint import STATE_KEY, no_masks, owner_state
+from .checkpoint import STATE_KEY, load_parts, no_masks, owner_state
 from .methods import Method
 from .observer import MaskObserver, callbacks_of
 from .part import Part, unconnected
+from .processes import Returning
 from .progress import ExactResume
 from .reservoir import part_of
+from .settings import described
 from .sparsity import Masks
 from .sparsity.masks import count_outside, fetch
 from .sparsity.sharding import nonzero_entries
 from .weight_averages import averages_of, check_averages
 
 
-class MaskOwner(pl.Callback):
+class MaskOwner(Returning, pl.Callback):
     """Train any LightningModule sparsely: keep the masks of a fit in force, checkpoint them, and log how sparse it is.
 
     The module stays an ordinary dense one: a weight is sparse because its masked entries are exactly 0,
@@ -61,6 +63,8 @@ class MaskOwner(pl.Callback):
         >>> pl.Trainer(callbacks=[MaskOwner(methods.RigL(0.9))])  # doctest: +SKIP
     """
 
+    shown_arguments: ClassVar[tuple[str, ...]] = ()  # what ranks compare besides the methods
+
     def __init__(self, methods: Method | Sequence[Method]) -> None:
         self.masks = Masks({})
         if isinstance(methods, Method):
@@ -77,6 +81,7 @@ class MaskOwner(pl.Callback):
         self._resume = ExactResume()
         self._dead: set[str] = set()  # weights that are known to be all 0
         self._clip_val: int | float | None = None  # the Trainer's, while there is nothing to clip
+        self._missing = ""  # why the masks of the last fit are not here, if they are not
 
     @property
     def state_key(self) -> str:
@@ -133,6 +138,8 @@ class MaskOwner(pl.Callback):
     ) -> None:
         index = trainer.optimizers.index(optimizer)
         step = trainer.global_step if len(trainer.optimizers) == 1 else self.parts[0].steps[index]
+        if self._clip_val is not None:
+            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
         for observer in self._observers:
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
         changed: list[tuple[Part, dict[str, Tensor]]] = []
@@ -193,16 +200,12 @@ class MaskOwner(pl.Callback):
                 # torch's clip_grad_value_ fails on no gradients at all
                 self._clip_val, trainer.gradient_clip_val = trainer.gradient_clip_val, 0.0
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        if self._clip_val is not None:
-            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._resume.on_train_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._clip_val is not None:
+            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
         report(trainer, self.parts, self._averaging)
         for part in self.parts:
             if problem := part.method.check_end(part, stepped=any(part.steps)):
@@ -234,6 +237,27 @@ class MaskOwner(pl.Callback):
         state = checkpoint["callbacks"][STATE_KEY]
         self._checkpoint = state if state["masks"] else {}  # saved before the masks were drawn
 
+    def results(self) -> dict[str, Any]:
+        return owner_state(self.masks, self.parts[0].steps, self.parts)
+
+    def take_results(self, results: dict[str, Any], module: nn.Module) -> None:
+        self.masks = Masks.from_state_dict(results["masks"])  # can be read, whatever the module
+        try:
+            start.plan(self.parts, module)
+            load_parts(results, self.parts)
+            self._missing = ""
+        finally:
+            for part in self.parts:
+                part.release()
+
+    def miss_results(self, why: str) -> None:
+        name = type(self).__name__
+        self._missing = (
+            f"{name} does not hold the masks of its last fit: {why} Another fit would draw the trained weights anew. "
+            f"Go on from a checkpoint, with fit(ckpt_path=...), or from its masks, with a new {name}(masks_from=..., "
+            "initialization=Dense())"
+        )
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for part in self.parts:
             part.release()
@@ -242,6 +266,9 @@ class MaskOwner(pl.Callback):
 
 def _begin(owner: MaskOwner, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
     """Put the masks of a checkpoint, of a fit before, or new ones in force."""
+    if owner._missing and owner._checkpoint is None:
+        raise ValueError(owner._missing)
+    owner._missing = ""
     owner.masks = start.begin(trainer, pl_module, owner.parts, owner.masks, owner._checkpoint)
     if not owner._checkpoint:
         owner._dead = set()
@@ -260,8 +287,11 @@ def masks_of(trainer: pl.Trainer) -> Masks:
 
 
 def settings(owner: MaskOwner) -> str:
-    """Return class and methods of an owner, equal in every process that was given the same."""
-    return f"{type(owner).__name__}({', '.join(repr(part.method) for part in owner.parts)})"
+    """Return what an owner was given, as text that is equal in every process that was given the same."""
+    given = [described(part.method) for part in owner.parts]
+    given += [f"{name}={described(getattr(owner, name))}" for name in owner.shown_arguments]
+    named = len(given) == 1 and given[0].startswith(f"{type(owner).__name__}(")
+    return given[0] if named else f"{type(owner).__name__}({', '.join(given)})"
 
 
 def log_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:

@@ -80,6 +80,8 @@ def _given(part: Part) -> Masks | None:
     source = part.method.masks_from
     if source is None:
         return None
+    if isinstance(source, Mapping) and not source:
+        raise ValueError("masks_from is empty: give masks, or leave it out to draw them from sparsity")
     masks = source if isinstance(source, Masks) else read_masks(source)
     check_fit(masks, part.weights, f"masks_from {str(source)!r}")
     return masks

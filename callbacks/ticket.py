@@ -133,6 +133,8 @@ class TicketTraining(MaskOwner):
         >>> pl.Trainer(callbacks=[TicketTraining(ticket)])  # doctest: +SKIP
     """
 
+    shown_arguments = ("ticket",)
+
     def __init__(self, ticket: Ticket) -> None:
         # sparsity 0 of the weights that have a mask: masks_from alone says what is active
         masks = ticket.masks

@@ -7,15 +7,17 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.data import extract_batch_size
+from torch import nn
 
 from .compatibility import check_whole
 from .owner import MaskOwner, log_metrics, mask_owner
 from .probe import detached_copy, training_loss, undisturbed
+from .processes import Returning
 from .sparsity import Flops
 from .sparsity.flops import counting
 
 
-class TrainingFlops(pl.Callback):
+class TrainingFlops(Returning, pl.Callback):
     """Counts the floating-point operations of a fit, with whatever method in the Trainer, or dense.
 
     A batch costs a forward pass, as much again for the gradients of activations, and the gradients of weights:
@@ -89,6 +91,14 @@ class TrainingFlops(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.total, self.dense = state_dict["total"], state_dict["dense"]
+
+    def results(self) -> dict[str, Any]:
+        counted = None if self.flops is None else (dict(self.flops.products), dict(self.flops.outputs))
+        return {**self.state_dict(), "flops": counted}
+
+    def take_results(self, results: dict[str, Any], module: nn.Module) -> None:
+        self.load_state_dict(results)
+        self.flops = None if results["flops"] is None else Flops(*results["flops"])
 
 
 def step_flops(flops: Flops, owner: MaskOwner) -> float:

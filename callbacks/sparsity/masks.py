@@ -161,6 +161,19 @@ class Masks(Mapping[str, Tensor]):
         return cls(masks)
 
 
+def check_not_empty(masks: Mapping[str, Tensor] | None, argument: str = "masks") -> None:
+    """Refuse a mapping without masks, as a callback has before its fit, where None says that there are none.
+
+    Raises:
+        ValueError: ``masks`` is empty; ``argument`` is what it is called in the error.
+    """
+    if masks is not None and not masks:
+        raise ValueError(
+            f"{argument} is empty: None is what says that all weights are active. Give the masks of a sparse network, "
+            "such as callback.masks after its fit, or None"
+        )
+
+
 def memory_format(tensor: Tensor) -> torch.memory_format:
     """The format in which a tensor of the same shape lies as this one does, as far as there is one."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .criteria import Criterion, Loss, OneShotMagnitude
 from .distributions import Distribution, Uniform
-from .masks import Masks
+from .masks import Masks, check_not_empty
 from .replica import replica
 from .scores import top_k
 from .selection import select
@@ -51,7 +51,8 @@ def prune(
 
     Raises:
         ValueError: as :func:`select` and :class:`Distribution`; a layer would be left without a weight; there are
-            fewer active weights than are to be kept; the criterion lacks data, or its scores are not finite.
+            fewer active weights than are to be kept; ``masks`` is empty; the criterion lacks data, or its scores are
+            not finite.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
@@ -95,6 +96,7 @@ def choose_masks(
     for weight in weights.values():
         weight.requires_grad_()
     left = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+    check_not_empty(masks)
     if masks is not None:
         left = {name: mask.to(left[name].device) for name, mask in Masks(left).replace(masks).items()}
     before = {name: int(mask.count_nonzero()) for name, mask in left.items()}

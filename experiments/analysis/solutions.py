@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from callbacks.sparsity.masks import check_not_empty
+
 Weights = Mapping[str, Tensor]
 
 
@@ -35,7 +37,7 @@ def check_solution(argument: str, solution: Weights, module: nn.Module, masks: W
 
     Raises:
         ValueError: a name is missing or unknown, a shape or a buffer differs, a weight is not finite or
-            not 0 outside its mask.
+            not 0 outside its mask; ``masks`` is empty.
         TypeError: a mask is not bool.
     """
     network, parameters, known = type(module).__name__, dict(module.named_parameters()), module.state_dict()
@@ -55,6 +57,7 @@ def check_solution(argument: str, solution: Weights, module: nn.Module, masks: W
         if not solution[name].isfinite().all():
             raise ValueError(f"{argument}[{name!r}] holds NaN or infinity: take a run that did not diverge")
     _check_buffers(argument, solution, module)
+    check_not_empty(masks, f"masks of {argument}")
     for name, mask in (masks or {}).items():
         _check_mask(argument, name, mask, solution)
 

@@ -53,8 +53,8 @@ def save_sparse(
         dtype: of kernels in the file (parameters of two or more dimensions); by default their own.
 
     Raises:
-        ValueError: a mask has no parameter of its name and shape, or is not 0 outside; ``dtype`` is not
-            a floating type, or a weight is too large for it.
+        ValueError: ``masks`` is empty; a mask has no parameter of its name and shape, or is not 0 outside; ``dtype`` is
+            not a floating type, or a weight is too large for it.
     """
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype is {dtype}; it is a floating type, such as torch.float16")
@@ -123,6 +123,11 @@ def load_sparse(path: str | Path, module: Module) -> Module:
 
 
 def _check_masks(masks: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    if not masks:
+        raise ValueError(
+            "masks is empty, by which no weight is sparse: pass those of the sparse fit, callback.masks after it or "
+            "read_masks(checkpoint), or leave masks out to find the weights of 0"
+        )
     for name, mask in masks.items():
         if name not in tensors or tensors[name].shape != mask.shape or mask.dtype != torch.bool:
             raise ValueError(f"masks[{name!r}] is {mask.dtype} {tuple(mask.shape)}; the module has no such weight")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from callbacks import SET, RigL, SparseTraining, read_masks
 from callbacks.compatibility import check_strategy
-from callbacks.sparsity import ERK, Constant, UpdateWindow
+from callbacks.sparsity import ERK, Constant, Masks, UpdateWindow
 
 SIZED = [method for method in METHODS if method.sized]
 
@@ -179,6 +180,12 @@ def test_masks_from_a_file_that_is_not_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
     with pytest.raises(ValueError, match=r"text.ckpt' cannot be read as a checkpoint"):
         fit(TinyModule(), [SparseTraining(masks_from=tmp_path / "text.ckpt")])
+
+
+@pytest.mark.parametrize("masks", [{}, Masks({})])
+def test_masks_from_nothing(masks: Mapping[str, torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"masks_from is empty.*leave it out"):
+        fit(TinyModule(), [SparseTraining(masks_from=masks)])
 
 
 def test_masks_from_a_dense_checkpoint(tmp_path: Path) -> None:

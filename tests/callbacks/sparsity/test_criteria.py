@@ -245,6 +245,7 @@ def test_pruning_again_chooses_among_what_was_left(scope: str) -> None:
          r"GraSP\(\) rates '0.weight' with numbers that are not finite"),
         ({"criterion": SNIP(), "loss": lambda n, b: n(b).sum() * 0, "batches": [torch.ones(1, 2, 8, 8)]},
          r"SNIP\(\) rates every weight 0, which chooses none"),
+        ({"masks": {}}, "masks is empty: None is what says that all weights are active"),
         ({"masks": {"6.weight": torch.ones(2, 2, dtype=torch.bool)}}, r"'6.weight' \(2, 2\) does not replace a mask"),
     ],
 )  # fmt: skip

@@ -159,6 +159,7 @@ def test_bad_curves_are_refused(solution: dict[str, Tensor]) -> None:
         ({"epochs": 0}, "epochs 0"),
         ({"end": nan}, r"end\['2.bias'\] holds NaN"),
         ({"start": {}}, "start is of another architecture"),
+        ({"masks": {}}, "masks of start is empty: None is what says that all weights are active"),
         ({"masks": masks}, r"start\['0.weight'\] has 32 weights that are not 0 outside its mask"),
         ({"batches": []}, "batches is empty"),
         ({"optimizer": lambda p: torch.optim.SGD(p, lr=1e30)}, "lower the optimizer's learning rate"),

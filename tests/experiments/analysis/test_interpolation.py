@@ -132,6 +132,7 @@ def test_masks_that_differ_are_refused() -> None:
     for start_masks, end_masks, message in (
         (masks, others, "start and end have different masks for '0.weight'"),
         (masks, None, r"only one of them has \['0.weight'\]"),
+        ({}, {}, "masks of start is empty: None is what says that all weights are active"),
         (None, others, r"only one of them has \['0.weight'\]"),
         (masks, masks, r"end\['0.weight'\] has 6 weights that are not 0 outside its mask"),
     ):

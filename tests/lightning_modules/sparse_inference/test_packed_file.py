@@ -1,5 +1,6 @@
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import hypothesis
@@ -91,8 +92,20 @@ def test_masks_go_back_into_training(tmp_path: Path) -> None:
     save_sparse(network, tmp_path / "net", masks=masks)
     assert read_masks(tmp_path / "net").digest() == Masks(read_sparse(tmp_path / "net").masks).digest()
     assert SparseTraining(0.0, masks_from=tmp_path / "net").masks_from == tmp_path / "net"
-    save_sparse(network, tmp_path / "dense", masks={})
     assert len(read_masks(tmp_path / "net")) == 5
+
+
+@pytest.mark.parametrize("masks", [{}, Masks({})])
+def test_no_masks_are_not_those_of_a_sparse_network(tmp_path: Path, masks: Mapping[str, torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"masks is empty.*read_masks\(checkpoint\)"):
+        save_sparse(sparse_network()[0], tmp_path / "net", masks=masks)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_a_dense_network_holds_no_masks_to_train_with(tmp_path: Path) -> None:
+    save_sparse(LeNet5(), tmp_path / "net")
+    with pytest.raises(ValueError, match="net' holds no masks"):
+        read_masks(tmp_path / "net")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -1,0 +1,54 @@
+"""What an object was given, as text that is equal in every process that gave it the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Set
+from dataclasses import fields, is_dataclass
+from functools import partial
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+from .sparsity import Masks
+
+
+def described(value: object) -> str:
+    """What ``repr`` says, but nothing of devices, addresses in memory and the order of sets."""
+    match value:
+        case Masks():
+            return str(value.digest())
+        case Tensor():
+            return f"Tensor({tuple(value.shape)}, {value.dtype}, {_digest(value)})"
+        case torch.device():
+            return f"device(type={value.type!r})"
+        case nn.Module():
+            return f"{type(value).__qualname__}()"
+        case MethodType():
+            return f"<bound method {value.__qualname__} of {described(value.__self__)}>"
+        case partial():
+            given = [*map(described, (value.func, *value.args)), *filter(None, [_listed(value.keywords)])]
+            return f"functools.partial({', '.join(given)})"
+        case Mapping():
+            return f"{{{', '.join(f'{described(key)}: {described(item)}' for key, item in value.items())}}}"
+        case Set():
+            return f"{{{', '.join(sorted(map(described, value)))}}}"
+        case list():
+            return f"[{', '.join(map(described, value))}]"
+        case tuple():
+            return f"({', '.join(map(described, value))}{',' if len(value) == 1 else ''})"
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
+        return f"{type(value).__qualname__}({_listed(shown)})"
+    return re.sub(r" at 0x[0-9a-fA-F]+|(?<=cuda):\d+", "", repr(value))
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={described(value)}" for name, value in values.items())
+
+
+def _digest(tensor: Tensor) -> str:
+    content = tensor.detach().cpu().flatten().contiguous().view(torch.uint8)
+    return hashlib.blake2b(content.numpy().data, digest_size=8).hexdigest()
