@@ -41,7 +41,7 @@ It takes the address of these int64 numbers:
 """
 
 _KERNELS = ("kernels", "dot_kernels", "dot_loops", "map_kernels", "inner_loops")
-SOURCES = (*_KERNELS, "machine", "memory", "operations", "tiles", "vectors")
+SOURCES = (*_KERNELS, "machine", "memory", "operations", "target", "tiles", "vectors")
 _PLACE = "NUMBA_CACHE_DIR"
 _DIGEST = hashlib.sha256().digest_size
 
@@ -62,6 +62,9 @@ def kernels(width: int) -> Run:
 
     Compiled ones are kept in ``NUMBA_CACHE_DIR``, by default in the folder of the user's caches, unless others may
     write there.
+
+    Raises:
+        UnfitTargetError: the settings of numba forbid it.
     """
     with _lock:
         if width not in _loaded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .machine import machine_width
+from .machine import UnfitTargetError, machine_width
 from .plan import Draft, Plan
 from .report import LayerReport, Report
 from .trace import UntraceableError
@@ -141,13 +142,16 @@ class SparseModel(nn.Module):
 
     @torch.no_grad()
     def _made(self, image: Tensor, threads: int) -> Plan | str:
+        key = (image.shape, threads)
         try:
             draft = self._draft(image, threads)
+            known = {**self.chosen.get(key, {}), **self.dense}
+            plan = draft.calibrated(known) if self.calibrate else draft.plan(known)
         except UntraceableError as error:
             return str(error)
-        key = (image.shape, threads)
-        known = {**self.chosen.get(key, {}), **self.dense}
-        plan = draft.calibrated(known) if self.calibrate else draft.plan(known)
+        except UnfitTargetError as error:
+            warnings.warn(f"the network runs in torch: {error}", stacklevel=2)
+            return str(error)
         self.chosen[key] = plan.dense
         return plan
 
