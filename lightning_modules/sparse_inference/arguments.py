@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .surroundings import CPU
 from .trace import Call, Value
 
 
@@ -40,7 +41,9 @@ class Arguments:
         return self[name].detach().float()  # type: ignore[no-any-return]
 
     def optional(self, name: str, size: int, default: float) -> Tensor:
-        return torch.full((size,), default) if self[name] is None else self.constant(name)
+        if self[name] is not None:
+            return self.constant(name)
+        return torch.full((size,), default, dtype=torch.float32, device=CPU)
 
     def refuse(self, **unless: Any) -> None:
         for name, value in unless.items():
@@ -49,7 +52,7 @@ class Arguments:
 
     def channels(self, constant: Any, shape: tuple[int, ...]) -> Tensor:
         """A constant operand that is the same for all pixels and images, as a number a channel."""
-        tensor = torch.as_tensor(constant, dtype=torch.float32).detach()
+        tensor = torch.as_tensor(constant, dtype=torch.float32, device=CPU).detach()
         ones = (1, shape[1], *[1] * (len(shape) - 2))
         try:
             return tensor.expand(ones).reshape(-1).clone()

@@ -46,7 +46,7 @@ def compile_stage(
     return Stage(
         np.stack(program.operations),
         np.concatenate(program.blocks) if program.blocks else np.zeros(1, o.BLOCK),
-        loads,
+        [(value, shapes[value]) for value in loads],
         [(value, shapes[value]) for value in stored],
         images,
         places.buffers.size,

@@ -13,6 +13,7 @@ from . import operations as o
 from .dot_kernels import dot
 from .inner_loops import dense_row, dense_rows, direct_row, move, sparse_row
 from .memory import block_at, count, count_up, fetch, operation_at, peek, peek_int, peek_long, poke_long
+from .target import check_target
 from .tiles import DENSE_ROWS, first_row
 
 _OPERATION, _BLOCK = o.OPERATION.itemsize, o.BLOCK.itemsize
@@ -177,7 +178,12 @@ def _perform(op, blocks, task, tensors, first, valid, memory, scratch, lanes):  
 
 
 def machine_code(width: int) -> tuple[str, list[str], bytes]:
-    """Compile :data:`.machine_code.Run` for vectors of so many floats; returns :class:`.machine_code.Code`."""
+    """Compile :data:`.machine_code.Run` for vectors of so many floats; returns :class:`.machine_code.Code`.
+
+    Raises:
+        UnfitTargetError: the settings of numba forbid it.
+    """
+    check_target(width)
     lanes = (None,) * width
 
     def run(call):  # type: ignore

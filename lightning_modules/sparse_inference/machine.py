@@ -10,6 +10,10 @@ _HAS = set(FEATURES.split(","))
 AVX512 = "+avx512f" in _HAS
 
 
+class UnfitTargetError(Exception):
+    """There can be no kernels with the settings of numba; says why."""
+
+
 def machine_width() -> int:
     """Floats in the widest vectors: 16 with AVX-512, 8 with AVX, else 4."""
     return 16 if AVX512 else 8 if "+avx" in _HAS else 4

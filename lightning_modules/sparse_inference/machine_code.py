@@ -17,7 +17,7 @@ import platformdirs
 from llvmlite import binding
 
 from . import machine
-from .whole_file import whole_file
+from .private_file import read_private, write_private
 
 Run = Callable[[int], None]
 """Runs the operations of a plan, each by all threads that call this with the same ``counters``, without Python's lock.
@@ -41,7 +41,7 @@ It takes the address of these int64 numbers:
 """
 
 _KERNELS = ("kernels", "dot_kernels", "dot_loops", "map_kernels", "inner_loops")
-SOURCES = (*_KERNELS, "machine", "memory", "operations", "tiles", "vectors")
+SOURCES = (*_KERNELS, "machine", "memory", "operations", "target", "tiles", "vectors")
 _PLACE = "NUMBA_CACHE_DIR"
 _DIGEST = hashlib.sha256().digest_size
 
@@ -60,21 +60,48 @@ class Code(NamedTuple):
 def kernels(width: int) -> Run:
     """The kernels for vectors of so many floats, compiled if this machine has not done so before.
 
-    Compiled ones are kept in ``NUMBA_CACHE_DIR``, by default in the folder of the user's caches.
+    Compiled ones are kept in ``NUMBA_CACHE_DIR``, by default in the folder of the user's caches, unless others may
+    write there.
+
+    Raises:
+        UnfitTargetError: the settings of numba forbid it.
     """
     with _lock:
         if width not in _loaded:
-            path = _folder() / f"{_key(width)}.kernels"
-            code = _read(path)
-            if code is None:
-                code = Code(*importlib.import_module(".kernels", __package__).machine_code(width))
-                _write(path, code)
-            _loaded[width] = _load(code)
+            _loaded[width] = _load(_code(width))
         return _loaded[width]
 
 
+def _code(width: int) -> Code:
+    path = _folder() / f"{_key(width)}.kernels"
+    try:
+        code = _read(path)
+    except OSError as error:
+        _say_not_kept(error)
+        return _compiled(width)
+    if code is None:
+        code = _compiled(width)
+        try:
+            _write(path, code)
+        except OSError as error:
+            _say_not_kept(error)
+    return code
+
+
+def _compiled(width: int) -> Code:
+    return Code(*importlib.import_module(".kernels", __package__).machine_code(width))
+
+
+def _say_not_kept(error: OSError) -> None:
+    warnings.warn(
+        f"the kernels of sparse inference cannot be kept, so that each process compiles them anew ({error}). "
+        "Mend that, or set NUMBA_CACHE_DIR to a folder that you alone can write to",
+        stacklevel=2,
+    )
+
+
 def _folder() -> Path:
-    return Path(os.environ.get(_PLACE) or platformdirs.user_cache_dir("sparse-lightning"))
+    return Path(os.environ.get(_PLACE) or platformdirs.user_cache_dir("sparse-lightning")).absolute()
 
 
 def _key(width: int) -> str:
@@ -91,8 +118,8 @@ def _key(width: int) -> str:
 def _read(path: Path) -> Code | None:
     """What :func:`_write` wrote; None if that is not there, or not whole."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_private(path)
+    except FileNotFoundError:
         return None
     digest, rest = content[:_DIGEST], content[_DIGEST:]
     if hashlib.sha256(rest).digest() != digest:
@@ -104,15 +131,7 @@ def _read(path: Path) -> Code | None:
 
 def _write(path: Path, code: Code) -> None:
     rest = " ".join([code.function, *code.externals]).encode() + b"\n" + code.file
-    try:
-        with whole_file(path) as part:
-            part.write_bytes(hashlib.sha256(rest).digest() + rest)
-    except OSError as error:
-        warnings.warn(
-            f"the kernels of sparse inference cannot be kept, so that each process compiles them anew ({error}): "
-            "set NUMBA_CACHE_DIR to a folder that can be written",
-            stacklevel=2,
-        )
+    write_private(path, hashlib.sha256(rest).digest() + rest)
 
 
 def _load(code: Code) -> Run:

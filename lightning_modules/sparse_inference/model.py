@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .machine import machine_width
+from .machine import UnfitTargetError, machine_width
 from .plan import Draft, Plan
 from .report import LayerReport, Report
+from .stage import PLAIN, address
+from .surroundings import CPU, in_cpu_memory, in_float32, unsurrounded
 from .trace import UntraceableError
 
 PLANS = 8
@@ -25,6 +28,9 @@ class SparseModel(nn.Module):
 
     Runs on the CPU in float32 and without gradients, on as many threads as ``torch.get_num_threads()`` says. Several
     threads may call it at once. Each shape of input has a plan of its own, made on its first call; the last 8 are kept.
+    Autocast, inference mode and default dtypes and devices around a call change neither its plan nor its outputs, but
+    for what parts in torch make in the default dtype. Batches of no image, and tensors of a subclass of
+    ``torch.Tensor``, go to the module.
 
     Args:
         module: as in :func:`compile_sparse`.
@@ -70,18 +76,19 @@ class SparseModel(nn.Module):
         """What the module returns for a float32 tensor on the CPU, images first.
 
         Raises:
-            TypeError: ``image`` is no tensor, or not of float32.
-            ValueError: it is on another device.
+            TypeError: ``image`` is no tensor, not of float32, or nested.
+            ValueError: it is on another device, not dense, or without memory of its own, as in ``torch.func.vmap``; or
+                a plan is to be made of a module that has changed and is no longer as :func:`compile_sparse` takes it.
         """
         _check_input(image)
-        plan = self._plan(image, torch.get_num_threads()) if image.numel() else "an empty batch"
+        plan = self._plan(image, torch.get_num_threads()) if type(image) in PLAIN and image.numel() else None
         if isinstance(plan, Plan):
             return plan(image)
-        with torch.no_grad():
+        with in_float32(), in_cpu_memory():
             return self.module(image)
 
     def reasons(self) -> list[str]:
-        """Why parts of the network run in torch, for the input that came last; empty if all of it runs in kernels.
+        """Why parts of the network run in torch, for the last input with a plan; empty if all of it runs in kernels.
 
         Raises:
             RuntimeError: there was none.
@@ -94,6 +101,7 @@ class SparseModel(nn.Module):
 
         Raises:
             RuntimeError: there was none.
+            ValueError: the module has changed and is no longer as :func:`compile_sparse` takes it.
 
         Example:
             >>> report = compile_sparse(nn.Linear(4, 2).eval(), torch.rand(1, 4)).report()
@@ -103,8 +111,9 @@ class SparseModel(nn.Module):
         shape, threads, plan = self._last()
         if isinstance(plan, str):
             return Report(shape, threads, (), (plan,))
-        draft = self._draft(torch.zeros(shape), threads)
-        seconds = draft.seconds(plan.dense.keys())
+        with unsurrounded():
+            draft = self._draft(torch.zeros(shape, dtype=torch.float32, device=CPU), threads)
+            seconds = draft.seconds(plan.dense.keys())
         shapes = {name: tuple(parameter.shape) for name, parameter in self.module.named_parameters()}
         rows = [
             LayerReport(
@@ -127,27 +136,34 @@ class SparseModel(nn.Module):
         return shape, threads, plan
 
     def _draft(self, image: Tensor, threads: int) -> Draft:
+        _check_module(self.module)
         return Draft(self.module, image, threads=threads, lanes=self.lanes)
 
     def _plan(self, image: Tensor, threads: int) -> Plan | str:
         key = (image.shape, threads)
         with self._lock:
+            if key in self._plans:
+                self._plans.move_to_end(key)
+                return self._plans[key]
+        with unsurrounded(), self._lock:  # in this order everywhere, so that no two threads wait for each other
             if key not in self._plans:
                 self._plans[key] = self._made(image, threads)
                 if len(self._plans) > PLANS:
                     self._plans.popitem(last=False)
-            self._plans.move_to_end(key)
             return self._plans[key]
 
-    @torch.no_grad()
     def _made(self, image: Tensor, threads: int) -> Plan | str:
+        address(image)
+        key = (image.shape, threads)
         try:
-            draft = self._draft(image, threads)
+            draft = self._draft(image.detach().clone(), threads)  # which the network may change
+            known = {**self.chosen.get(key, {}), **self.dense}
+            plan = draft.calibrated(known) if self.calibrate else draft.plan(known)
         except UntraceableError as error:
             return str(error)
-        key = (image.shape, threads)
-        known = {**self.chosen.get(key, {}), **self.dense}
-        plan = draft.calibrated(known) if self.calibrate else draft.plan(known)
+        except UnfitTargetError as error:
+            warnings.warn(f"the network runs in torch: {error}", stacklevel=2)
+            return str(error)
         self.chosen[key] = plan.dense
         return plan
 
@@ -180,12 +196,7 @@ def compile_sparse(
         >>> torch.allclose(fast(image), network(image), atol=1e-5)
         True
     """
-    for name, part in module.named_modules():
-        if part.training:
-            raise ValueError(f"{f'{name!r} of ' if name else ''}the module is in train mode: call module.eval() first")
-    for name, parameter in module.named_parameters():
-        if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
-            raise ValueError(f"{name!r} is {parameter.dtype} on {parameter.device}: call module.float().cpu() first")
+    _check_module(module)
     width = machine_width() if lanes is None else lanes
     if width not in (4, 8, 16):
         raise ValueError(f"lanes is {width}; a vector has 4, 8 or 16 floats")
@@ -194,9 +205,22 @@ def compile_sparse(
     return model
 
 
+def _check_module(module: nn.Module) -> None:
+    for name, part in module.named_modules():
+        if part.training:
+            raise ValueError(f"{f'{name!r} of ' if name else ''}the module is in train mode: call module.eval() first")
+    parameters = dict(module.named_parameters())
+    for name, tensor in (*parameters.items(), *module.named_buffers()):
+        if not tensor.is_cpu or (name in parameters and tensor.dtype != torch.float32):
+            raise ValueError(f"{name!r} is {tensor.dtype} on {tensor.device}: call module.float().cpu() first")
+
+
 def _check_input(image: Any) -> None:
     if not isinstance(image, Tensor) or image.dtype != torch.float32:
         kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
         raise TypeError(f"the input is {kind}; a SparseModel takes a torch.float32 tensor: convert it with .float()")
-    if image.device.type != "cpu" or image.layout != torch.strided:
-        raise ValueError(f"the input is on {image.device}, {image.layout}; a SparseModel runs on the CPU: use .cpu()")
+    if image.is_nested:
+        raise TypeError("the input is a nested tensor; a SparseModel takes images of one size: call it once a size")
+    if not image.is_cpu or image.layout != torch.strided:
+        way = ".to_dense()" if image.is_cpu else ".cpu()"
+        raise ValueError(f"the input is on {image.device}, {image.layout}; a SparseModel runs on the CPU: use {way}")

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .positions import decode, encode
+from .surroundings import CPU
 from .whole_file import whole_file
 
 FORMAT = "sparse-lightning 1"
@@ -164,8 +165,8 @@ def _unpacked(tensors: dict[str, Tensor], shapes: Mapping[str, list[int]], same:
         }
         size = int(np.prod(shape, dtype=np.int64))
         positions = torch.from_numpy(decode(codes, size, values.numel()))
-        state[name] = torch.zeros(size, dtype=values.dtype).index_copy_(0, positions, values).view(shape)
-        masks[name] = torch.zeros(size, dtype=torch.bool).index_fill_(0, positions, True).view(shape)
+        state[name] = torch.zeros(size, dtype=values.dtype, device=CPU).index_copy_(0, positions, values).view(shape)
+        masks[name] = torch.zeros(size, dtype=torch.bool, device=CPU).index_fill_(0, positions, True).view(shape)
     state.update({name: state[other] for name, other in same.items()})
     masks.update({name: masks[other] for name, other in same.items() if other in masks})
     return SparseState(state, masks)

@@ -34,7 +34,7 @@ class Shelf:
     def put(self, array: NDArray[Any]) -> int:
         """Keep an array as it is now; returns its address."""
         if array.nbytes < _LARGE:
-            self.kept.append(np.ascontiguousarray(array))
+            self.kept.append(np.array(array, order="C"))
             return int(self.kept[-1].ctypes.data)
         size = -(-array.nbytes // 64) * 64
         if size > len(self._room):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .calibration import DENSE_FROM, Seconds, compare, is_unsure
@@ -15,6 +14,7 @@ from .compile_stage import compile_stage
 from .fold import fold
 from .layers import Convolution, Fallback, Layer, channel_shape
 from .stage import Stage
+from .surroundings import in_float32
 from .trace import Trace, Value, found, replace, trace
 from .translate import translate
 
@@ -43,7 +43,11 @@ class Plan:
     def __post_init__(self) -> None:
         self._whole: Stage | None = None  # what goes from the image to the result without a detour
         step = self.steps[0] if len(self.steps) == 1 else None
-        if isinstance(step, Stage) and step.loads == [Value(0)] and self.result == step.stores[0][0]:
+        if (
+            isinstance(step, Stage)
+            and [value for value, _ in step.loads] == [Value(0)]
+            and self.result == step.stores[0][0]
+        ):
             self._whole = step
 
     @property
@@ -54,16 +58,16 @@ class Plan:
         if self._whole is not None:
             return self._whole([image], self.threads)[0]
         values: dict[Value, Tensor] = {Value(0): image}
-        for step in self.steps:
-            if isinstance(step, Stage):
-                outputs: Iterable[Tensor] = step([values[value] for value in step.loads], self.threads)
-                values.update(zip((value for value, _ in step.stores), outputs, strict=True))
-            else:
-                _call(step, values)
+        with in_float32():
+            for step in self.steps:
+                if isinstance(step, Stage):
+                    outputs: Iterable[Tensor] = step([values[value] for value, _ in step.loads], self.threads)
+                    values.update(zip((value for value, _ in step.stores), outputs, strict=True))
+                else:
+                    _call(step, values)
         return replace(self.result, Value, lambda value: values[value])
 
 
-@torch.no_grad()
 def _call(step: Fallback, values: dict[Value, Tensor]) -> None:
     arguments, keywords = replace((step.call.arguments, step.call.keywords), Value, lambda value: values[value])
     result = step.call.function(*arguments, **keywords)

@@ -40,10 +40,17 @@ class Program:
         self.emit(kind, tasks, *maps, **fields)
 
     def address(self, constant: NDArray[Any] | Tensor | None) -> int:
-        """Where the kernels find a constant, which is kept; 0 for None."""
+        """Where the kernels find a constant, which is kept; 0 for None.
+
+        Raises:
+            TypeError: it has floats of a size that no kernel reads.
+        """
         if constant is None:
             return 0
-        return self.constants.put(constant.numpy() if isinstance(constant, Tensor) else constant)
+        array = constant.numpy() if isinstance(constant, Tensor) else constant
+        if array.dtype.kind == "f" and array.dtype != np.float32:
+            raise TypeError(f"a constant is {array.dtype}; kernels read float32")
+        return self.constants.put(array)
 
     def need_scratch(self, size: int) -> None:
         self.scratch = max(self.scratch, size)

@@ -13,12 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from .machine_code import kernels
 from .pages import zeros
+from .surroundings import CPU
 from .trace import Value
 from .workers import workers
+
+PLAIN = (Tensor, nn.Parameter)
+"""Types of tensors whose numbers lie in memory as they say; other subclasses may hold them anywhere."""
 
 
 class Memory(NamedTuple):
@@ -44,7 +48,7 @@ class Stage:
     Args:
         operations: :data:`.operations.OPERATION`.
         blocks: :data:`.operations.BLOCK`.
-        loads: values it begins with, by slot.
+        loads: values it begins with, by slot, and their shapes.
         stores: values it makes, in the slots that follow, and their shapes.
         images: of a batch that go through it at once.
         memory: bytes of a workspace.
@@ -56,7 +60,7 @@ class Stage:
 
     operations: NDArray[np.void]
     blocks: NDArray[np.void]
-    loads: list[Value]
+    loads: list[tuple[Value, tuple[int, ...]]]
     stores: list[tuple[Value, tuple[int, ...]]]
     images: int
     memory: int
@@ -69,14 +73,20 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.run = kernels(self.lanes)
+        self._shapes = [shape for _, shape in (*self.loads, *self.stores)]
         self._operations, self._blocks = _there(self.operations), _there(self.blocks)
 
     def __call__(self, inputs: Sequence[Tensor], threads: int) -> list[Tensor]:
-        """The tensors that are stored, for those that are loaded; several threads may call this at once."""
-        batch = inputs[0].shape[0]
-        outputs = [torch.empty(shape) for _, shape in self.stores]
+        """The tensors that are stored, for those that are loaded; several threads may call this at once.
+
+        Raises:
+            TypeError: a tensor is not as the kernels take it.
+            ValueError: it has no memory.
+        """
+        outputs = [torch.empty(shape, dtype=torch.float32, device=CPU) for _, shape in self.stores]
         inputs = [tensor.contiguous() for tensor in inputs]
-        tensors = array("q", [tensor.data_ptr() for tensor in (*inputs, *outputs)])
+        tensors = array("q", map(_checked, (*inputs, *outputs), self._shapes))
+        batch = self._shapes[0][0]
         firsts = range(0, batch, self.images)
         if len(firsts) < threads or threads == 1:
             for first in firsts:
@@ -156,6 +166,36 @@ class Stage:
     def _put_back(self, workspace: Workspace) -> None:
         with self.lock:
             self.idle.append(workspace)
+
+
+def _checked(tensor: Tensor, shape: tuple[int, ...]) -> int:
+    """Where the kernels, which ask nothing, read or write a tensor: only of one that is as they take it."""
+    whole = tensor.shape == shape and tensor.is_contiguous()
+    if not (whole and type(tensor) in PLAIN and tensor.dtype == torch.float32 and tensor.is_cpu):
+        raise TypeError(
+            f"the kernels need a contiguous Tensor of torch.float32 on cpu, {tuple(shape)}, and torch made a "
+            f"{type(tensor).__name__} of {tensor.dtype} on {tensor.device}, {tuple(tensor.shape)}: call the "
+            "SparseModel outside of modes that change what torch makes, with torch.float32 as the default dtype"
+        )
+    return address(tensor)
+
+
+def address(tensor: Tensor) -> int:
+    """Where the numbers of a tensor are.
+
+    Raises:
+        ValueError: nowhere.
+    """
+    try:
+        found = tensor.data_ptr()
+    except RuntimeError:  # inside of torch.func
+        found = 0
+    if found:
+        return found
+    raise ValueError(
+        f"a tensor of shape {tuple(tensor.shape)} has no memory of its own, as inside of vmap and other transforms of "
+        "torch.func, or once its storage was resized to nothing: call the SparseModel on the batch itself"
+    )
 
 
 def _counters(operations: Memory, threads: int) -> Memory:

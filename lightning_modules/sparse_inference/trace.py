@@ -117,6 +117,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = [id(tensor) in self.values for tensor in changed]
         if torch.Tag.nondeterministic_seeded in function.tags:
             raise UntraceableError(f"{function} draws random numbers, at {_where()}")
+        if torch.Tag.dynamic_output_shape in function.tags and _chosen_by(function, args, arguments):
+            raise UntraceableError(f"a shape depends on the image's values ({function}), at {_where()}")
         result = function(*args, **(kwargs or {}))
         if not found(Value, (arguments, keywords)):
             return result
@@ -132,6 +134,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.values[id(other)] = None
         self.trace.calls.append(Call(function, arguments, keywords, tuple(map(self.name, outputs))))
         return result
+
+
+def _chosen_by(function: Any, args: Sequence[Any], arguments: Any) -> bool:
+    """Whether the image decides how much comes out; places of entries, unlike a mask, are as many as always."""
+    if function.overloadpacket is not torch.ops.aten.index:
+        return bool(found(Value, arguments))
+    pairs = zip(args[1], arguments[1], strict=True)
+    return any(isinstance(value, Value) and tensor.dtype in (torch.bool, torch.uint8) for tensor, value in pairs)
 
 
 def _changed(function: Any, args: Sequence[Any]) -> list[Tensor]:

@@ -25,7 +25,8 @@ from .layers import (
     channel_shape,
     is_map,
 )
-from .trace import Call, Trace, Value, found
+from .surroundings import CPU
+from .trace import Call, Trace, Value, found, replace
 
 aten = torch.ops.aten
 
@@ -43,8 +44,14 @@ def translate(traced: Trace, names: Mapping[int, str]) -> list[Layer]:
         try:
             layers += _translated(call, traced, names, used)
         except NoKernelError as error:
-            layers.append(Fallback(call.outputs[0], call, f"{_named(call, names)}: {error}"))
+            layers.append(Fallback(call.outputs[0], _kept(call), f"{_named(call, names)}: {error}"))
     return layers
+
+
+def _kept(call: Call) -> Call:
+    """A call with its weights as they are now, as kernels have theirs: a module may be moved, or trained on."""
+    arguments, keywords = replace((call.arguments, call.keywords), Tensor, lambda constant: constant.detach().clone())
+    return Call(call.function, arguments, keywords, call.outputs)
 
 
 def _named(call: Call, names: Mapping[int, str]) -> str:
@@ -80,7 +87,7 @@ def _convolution(a: Arguments) -> list[Layer]:
 
 def _linear(a: Arguments, source: str, transposed: str) -> list[Layer]:
     weight = a.constant(transposed).t()
-    bias = torch.zeros(len(weight))
+    bias = torch.zeros(len(weight), dtype=torch.float32, device=CPU)
     if "self" in a.by_name and source != "self":
         a.refuse(beta=1, alpha=1)
         bias = a.channels(a["self"], (1, len(weight)))
@@ -199,7 +206,7 @@ def _resize(a: Arguments, mode: str) -> list[Layer]:
     scales = a.by_name.get("scale_factors") or [a.by_name.get("scales_h"), a.by_name.get("scales_w")]
     places = []
     for old, new, scale in zip(before, after, scales, strict=True):
-        ramp = torch.arange(old, dtype=torch.float32).view(1, 1, 1, old)
+        ramp = torch.arange(old, dtype=torch.float32, device=CPU).view(1, 1, 1, old)
         size: dict[str, Any] = {"size": (1, new)} if scale is None else {"scale_factor": (1.0, scale)}
         places.append(F.interpolate(ramp, mode=mode, **size, **options).flatten())
     if [len(place) for place in places] != after:

@@ -93,6 +93,23 @@ def test_nowhere_to_keep_it_is_said(compiled: list[int], tmp_path: Path, monkeyp
         run(machine_code.kernels(4))
 
 
+def test_what_others_may_write_is_not_used(compiled: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_code.kernels(4)
+    folder = machine_code._folder()
+    [path] = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
+    for opened, rights in (folder, 0o777), (path, 0o666):
+        before = opened.stat().st_mode
+        opened.chmod(rights)
+        path.write_bytes(b"what somebody else has put there")
+        monkeypatch.setattr(machine_code, "_loaded", {})
+        with pytest.warns(UserWarning, match=f"anew .others may write to '{opened}'.*chmod.*set NUMBA_CACHE_DIR"):
+            run(machine_code.kernels(4))
+        assert path.read_bytes() == b"what somebody else has put there"
+        opened.chmod(before)
+    assert compiled == [4, 4, 4]
+
+
 SCRIPT = """
 import sys, torch
 from lightning_modules.sparse_inference import SparseModel

@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -123,6 +124,15 @@ class ViewChanged(nn.Module):
         return y + 1
 
 
+class Chosen(nn.Module):
+    def __init__(self, chosen: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.chosen = chosen
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[self.chosen(x)] * 2
+
+
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
@@ -130,6 +140,8 @@ class ViewChanged(nn.Module):
         (Noisy(), "draws random numbers.*test_model.py:"),
         (Counting(), "changes what is kept.*test_model.py:"),
         (ViewChanged(), "view of it was changed.*test_model.py:"),
+        (Chosen(lambda x: x.sum(1) > 0), "shape depends on the image's values.*test_model.py:"),
+        (Chosen(lambda x: x.sum(1).nonzero()[:, 0]), "shape depends on the image's values.*test_model.py:"),
     ],
 )
 def test_what_cannot_be_traced_runs_in_torch_and_is_named(module: nn.Module, reason: str) -> None:
@@ -139,6 +151,14 @@ def test_what_cannot_be_traced_runs_in_torch_and_is_named(module: nn.Module, rea
     image = torch.tensor([[1.0, -5.0, 2.0]])
     if not isinstance(module, Noisy):
         assert torch.equal(fast(image), module(image))
+
+
+@pytest.mark.parametrize("chosen", [lambda x: x.sum(1).argsort(), lambda x: torch.arange(len(x)) < 1])
+def test_as_many_places_as_always_can_be_traced(chosen: Callable[[Tensor], Tensor]) -> None:
+    fast = compile_sparse(Chosen(chosen).eval(), torch.ones(2, 3))
+    assert "aten.index.Tensor: there is no kernel for it" in fast.reasons()
+    image = torch.tensor([[2.0, 3.0, 4.0], [1.0, 2.0, 3.0]])
+    assert torch.equal(fast(image), image[chosen(image)] * 2)
 
 
 def test_bad_input_is_refused() -> None:
