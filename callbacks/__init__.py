@@ -1,15 +1,12 @@
 """Sparse training and its monitors as callbacks for any LightningModule."""
 
 from .checkpoint import read_masks
-from .files import read_checkpoint
-from .gradient_flow import GradientFlowMonitor
-from .hessian import HessianSpectrum, read_spectrum
-from .iterative_pruning import IterativePruning
-from .lottery import LotteryTicket
-from .observer import MaskObserver
-from .owner import MaskOwner, mask_owner, masks_of
-from .progress import ExactResume
-from .retraining import (
+from .files.progress import ExactResume
+from .files.safe_files import read_checkpoint
+from .files.whole_checkpoints import WholeCheckpoints
+from .lottery.iterative_pruning import IterativePruning
+from .lottery.lottery import LotteryTicket
+from .lottery.retraining import (
     FineTuning,
     LearningRateRewinding,
     RandomReinit,
@@ -17,7 +14,13 @@ from .retraining import (
     ShuffledMask,
     WeightRewinding,
 )
-from .rewind import RewindPoint
+from .lottery.rewind import RewindPoint
+from .lottery.ticket import Ticket, TicketTraining
+from .monitors.gradient_flow import GradientFlowMonitor
+from .monitors.hessian import HessianSpectrum, read_spectrum
+from .monitors.training_flops import TrainingFlops
+from .observer import MaskObserver
+from .owner import MaskOwner, mask_owner, masks_of
 from .sparse_training import (
     NM,
     SET,
@@ -32,9 +35,6 @@ from .sparse_training import (
     SRigL,
     TopKAST,
 )
-from .ticket import Ticket, TicketTraining
-from .training_flops import TrainingFlops
-from .whole_checkpoints import WholeCheckpoints
 
 __all__ = [
     "NM",

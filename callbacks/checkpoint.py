@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from .files import read_safely
-from .packed_masks import is_packed, read_packed_masks
+from .files.packed_masks import is_packed, read_packed_masks
+from .files.safe_files import read_safely
 from .part import Part
 from .sparsity import Masks
-from .sparsity.packing import pack, unpack
+from .sparsity.masks.packing import pack, unpack
 
 STATE_KEY = "SparseTraining"
 VERSION = 2

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS
 
 from .sparsity import Masks
-from .sparsity.sharding import is_sharded, refusal
+from .sparsity.masks.sharding import is_sharded, refusal
 
 
 def check_strategy(trainer: pl.Trainer, owner: str, *, shards: bool = False) -> None:

@@ -17,16 +17,16 @@ from torch.optim import Optimizer
 
 from . import compatibility, start
 from .checkpoint import STATE_KEY, load_parts, no_masks, owner_state
+from .files.progress import ExactResume
 from .methods import Method
 from .observer import MaskObserver, callbacks_of
 from .part import Part, unconnected
 from .processes import Returning
-from .progress import ExactResume
 from .reservoir import part_of
 from .settings import described
 from .sparsity import Masks
-from .sparsity.masks import count_outside, fetch
-from .sparsity.sharding import nonzero_entries
+from .sparsity.masks.masks import count_outside, fetch
+from .sparsity.masks.sharding import nonzero_entries
 from .weight_averages import averages_of, check_averages
 
 

@@ -21,7 +21,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
 
-from .files import write_whole
+from .files.safe_files import write_whole
 from .observer import callbacks_of
 
 

@@ -12,7 +12,7 @@ from .methods import FirstLook, Method, TopKAST
 from .methods.top_kast import all_values
 from .part import Part, all_finite
 from .sparsity import Masks
-from .sparsity.masks import clear_state, zero_inactive
+from .sparsity.masks.masks import clear_state, zero_inactive
 
 
 class ReservoirPart(Part):

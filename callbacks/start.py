@@ -11,11 +11,11 @@ from torch import nn
 
 from .checkpoint import check_fit, load_parts, no_masks, read_masks
 from .compatibility import check_equal_masks
-from .first_look import LightningLook
 from .observer import callbacks_of
 from .part import Part
+from .probes.first_look import LightningLook
 from .sparsity import Masks
-from .sparsity.masks import count_outside
+from .sparsity.masks.masks import count_outside
 from .weight_averages import apply_to_averages, epochs_without_steps
 
 

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import Tensor, nn
 
 from .observer import callbacks_of
-from .sparsity.masks import count_outside, zero_inactive
+from .sparsity.masks.masks import count_outside, zero_inactive
 
 
 def averages_of(callbacks: Iterable[pl.Callback]) -> list[nn.Module]:

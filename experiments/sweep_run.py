@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from callbacks.files import read_checkpoint
+from callbacks.files.safe_files import read_checkpoint
 
 from .report.runs import Run, read_run
 from .run_record import NAME, read_record

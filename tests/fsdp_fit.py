@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from zeros import Zeros
 
 from callbacks import GradientFlowMonitor, MaskOwner
-from callbacks.sparsity.sharding import gather
+from callbacks.sparsity.masks.sharding import gather
 
 NAMES = ("static", "set", "rigl", "saliency-drop", "gmp", "gmp-global", "groups")
 

@@ -34,7 +34,7 @@ def test_the_wheel_holds_the_three_library_folders_only(tmp_path: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"callbacks", "datamodules", "lightning_modules"}
     for folder in ("callbacks", "datamodules", "lightning_modules"):
         assert f"{folder}/py.typed" in names
-    assert "callbacks/sparsity/masks.py" in names
+    assert "callbacks/sparsity/masks/masks.py" in names
 
 
 def test_a_library_folder_works_under_another_name(tmp_path: Path) -> None:

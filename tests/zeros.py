@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from callbacks import MaskOwner
-from callbacks.sparsity.sharding import gather
+from callbacks.sparsity.masks.sharding import gather
 
 
 def assert_zeros(owner: MaskOwner, module: pl.LightningModule, optimizers: Iterable[Optimizer] = ()) -> None:

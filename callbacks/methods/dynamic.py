@@ -22,7 +22,7 @@ from ..sparsity import (
     drop_and_grow,
     generator_for,
 )
-from ..sparsity.sharding import gather, is_sharded
+from ..sparsity.masks.sharding import gather, is_sharded
 from .layers import Layers
 from .method import Method, Moment
 

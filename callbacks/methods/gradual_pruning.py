@@ -24,8 +24,8 @@ from ..sparsity import (
     prune_globally,
     top_k,
 )
-from ..sparsity.one_shot import Scope, check_scope
-from ..sparsity.sharding import gather
+from ..sparsity.masks.sharding import gather
+from ..sparsity.rules.one_shot import Scope, check_scope
 from .layers import Layers
 from .method import Method, Moment, shapes_of
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ..sparsity import ERK, Cosine, Cubic, Distribution, Masks, PruningWindow, Schedule, drop_and_grow
-from ..sparsity.one_shot import Scope
+from ..sparsity.rules.one_shot import Scope
 from .dynamic import check_drop_fraction
 from .gradual_pruning import GradualPruning
 from .layers import Layers

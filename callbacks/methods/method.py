@@ -23,7 +23,7 @@ from ..sparsity import (
     generator_for,
     select,
 )
-from ..sparsity.sharding import whole_weight, write
+from ..sparsity.masks.sharding import whole_weight, write
 from .layers import Layers
 
 NEVER = UpdateWindow(every=sys.maxsize, stop=math.inf)

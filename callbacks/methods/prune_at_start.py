@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..sparsity import Criterion, Dense, Distribution, Initialization, Masks, OneShotMagnitude, Uniform, choose_masks
-from ..sparsity.one_shot import Scope, check_scope
+from ..sparsity.rules.one_shot import Scope, check_scope
 from .layers import Layers
 from .method import FirstLook, Method
 

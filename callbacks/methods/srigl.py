@@ -18,7 +18,7 @@ from ..sparsity import (
     generator_for,
     top_per_row,
 )
-from ..sparsity.constant_fan_in import fan_in_of
+from ..sparsity.rules.constant_fan_in import fan_in_of
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import FirstLook

@@ -1,20 +1,23 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
-from .averages import GradientAverages
-from .constant_fan_in import exchange_at_constant_fan_in
-from .criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
-from .curvature import hessian, hessian_vector_product, lanczos_extremes
-from .distributions import ER, ERK, Distribution, Uniform
-from .flops import Flops, multiply_adds
-from .flow import GradientFlow, gradient_flow
-from .initialization import Dense, Initialization, LayerScaled, UnitScaled
-from .masks import Masks
-from .n_of_m import n_of_m
-from .one_shot import choose_masks, prune
-from .propagation import Signal, heterogeneous_masks, signal_propagation
-from .randomness import generator_for
-from .redistribution import apportion, redistribute
-from .schedules import (
+from .analysis.curvature import hessian, hessian_vector_product, lanczos_extremes
+from .analysis.flops import Flops, multiply_adds
+from .analysis.flow import GradientFlow, gradient_flow
+from .analysis.propagation import Signal, heterogeneous_masks, signal_propagation
+from .analysis.spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
+from .analysis.storage import storage_bytes
+from .masks.masks import Masks
+from .masks.randomness import generator_for
+from .masks.selection import SparseWeight, select
+from .rules.averages import GradientAverages
+from .rules.constant_fan_in import exchange_at_constant_fan_in
+from .rules.criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
+from .rules.distributions import ER, ERK, Distribution, Uniform
+from .rules.initialization import Dense, Initialization, LayerScaled, UnitScaled
+from .rules.n_of_m import n_of_m
+from .rules.one_shot import choose_masks, prune
+from .rules.redistribution import apportion, redistribute
+from .rules.schedules import (
     Constant,
     Cosine,
     Cubic,
@@ -25,11 +28,8 @@ from .schedules import (
     Schedule,
     UpdateWindow,
 )
-from .scores import Gradient, Inverted, Magnitude, Random, Saliency, Score, drop_and_grow, top_k
-from .selection import SparseWeight, select
-from .spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
-from .storage import storage_bytes
-from .updates import drop_and_grow_per_row, prune_globally, top_per_row
+from .rules.scores import Gradient, Inverted, Magnitude, Random, Saliency, Score, drop_and_grow, top_k
+from .rules.updates import drop_and_grow_per_row, prune_globally, top_per_row
 
 __all__ = [
     "ER",

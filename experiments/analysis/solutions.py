@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from callbacks.sparsity.masks import check_not_empty
+from callbacks.sparsity.masks.masks import check_not_empty
 
 Weights = Mapping[str, Tensor]
 

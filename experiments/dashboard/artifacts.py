@@ -14,10 +14,10 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import MaskOwner, RewindPoint, Ticket
-from callbacks.files import write_whole
+from callbacks.files.safe_files import write_whole
+from callbacks.lottery.stage import Stage
 from callbacks.observer import callbacks_of
 from callbacks.owner import mask_owner
-from callbacks.stage import Stage
 
 from ..tracking import Patience
 

@@ -19,7 +19,7 @@ from callbacks import HessianSpectrum, MaskObserver
 from callbacks.observer import callbacks_of
 from callbacks.owner import mask_owner, masks_of
 from callbacks.sparsity import Spectrum
-from callbacks.sparsity.sharding import is_sharded
+from callbacks.sparsity.masks.sharding import is_sharded
 
 from .. import charts
 from ..tracking import Patience

@@ -17,9 +17,9 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from callbacks import GradientFlowMonitor, HessianSpectrum
-from callbacks.files import write_whole
+from callbacks.files.safe_files import write_whole
 from callbacks.sparsity import Masks
-from callbacks.sparsity.curvature import Progress
+from callbacks.sparsity.analysis.curvature import Progress
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 

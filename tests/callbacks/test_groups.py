@@ -22,8 +22,8 @@ from callbacks import (
     SRigL,
     read_masks,
 )
+from callbacks.lottery.ticket import Ticket, TicketTraining
 from callbacks.sparsity import ERK, SNIP, Cosine, Magnitude, PruningWindow, UpdateWindow
-from callbacks.ticket import Ticket, TicketTraining
 
 FAST = {"window": WINDOW, "drop_fraction": Cosine(0.5)}
 CONV, HIDDEN, LAST = "network.0.weight", "network.4.weight", "network.6.weight"

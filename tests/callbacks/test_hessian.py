@@ -15,10 +15,10 @@ from methods import WINDOW
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import callbacks.hessian
 from callbacks import GradientFlowMonitor, HessianSpectrum, RigL, SparseTraining, read_spectrum
+from callbacks.monitors import hessian
 from callbacks.sparsity import Cosine, Exact, Lanczos, Spectrum
-from callbacks.sparsity.spectrum import SpectrumMethod
+from callbacks.sparsity.analysis.spectrum import SpectrumMethod
 
 FEW = 16  # samples of the probe
 
@@ -295,18 +295,18 @@ def test_a_file_half_written_is_never_taken_for_a_spectrum(tmp_path: Path, monke
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(callbacks.hessian.torch, "save", killed)
+    monkeypatch.setattr(hessian.torch, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        callbacks.hessian._write(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
+        hessian._write(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
     assert not list(tmp_path.glob("*.pt"))
     monkeypatch.undo()
-    callbacks.hessian._write(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
+    hessian._write(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
     assert [path.name for path in tmp_path.iterdir()] == ["step00000000_at_step.pt"]
 
 
 def test_a_spectrum_read_is_the_one_written(tmp_path: Path) -> None:
     written = Spectrum(torch.tensor([-1.0, 2.0]).double(), torch.tensor([0.25, 0.75]).double(), resolution=0.1)
-    callbacks.hessian._write(tmp_path / "a.pt", written, 3, "after_update")
+    hessian._write(tmp_path / "a.pt", written, 3, "after_update")
     read = read_spectrum(str(tmp_path / "a.pt"))
     assert torch.equal(read.eigenvalues, written.eigenvalues)
     assert torch.equal(read.shares, written.shares)

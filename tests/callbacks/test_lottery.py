@@ -34,8 +34,8 @@ from callbacks import (
     WeightRewinding,
     read_masks,
 )
+from callbacks.lottery.stage import Stage
 from callbacks.sparsity import Dense, Masks
-from callbacks.stage import Stage
 
 SCRIPT = Path(__file__).parents[1] / "lottery_run.py"
 ROOT = SCRIPT.parents[1]

@@ -26,11 +26,11 @@ from callbacks import (
     Ticket,
     TicketTraining,
 )
-from callbacks.iterative_pruning import IterativePruning
+from callbacks.lottery.iterative_pruning import IterativePruning
 from callbacks.owner import settings
 from callbacks.settings import described
 from callbacks.sparsity import SNIP, Masks, UpdateWindow
-from callbacks.sparsity.spectrum import SpectrumMethod
+from callbacks.sparsity.analysis.spectrum import SpectrumMethod
 
 
 class OnDevice(TinyModule):

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from fakes import write_mnist
 
-from callbacks.stage import Stage
+from callbacks.lottery.stage import Stage
 from experiments.lottery import main
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from callbacks.sparsity import (
     lanczos_extremes,
     select,
 )
-from callbacks.sparsity.curvature import ActiveGradient
+from callbacks.sparsity.analysis.curvature import ActiveGradient
 
 
 class Problem:

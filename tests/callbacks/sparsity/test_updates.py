@@ -15,7 +15,7 @@ from callbacks.sparsity import (
     prune_globally,
     top_k,
 )
-from callbacks.sparsity.scores import _kth_by_sample, _kth_largest
+from callbacks.sparsity.rules.scores import _kth_by_sample, _kth_largest
 
 # A hand-drawn layer of eight weights: five active, three not.
 MASK = [1, 1, 0, 1, 0, 1, 0, 1]

@@ -15,7 +15,7 @@ import torch
 from run_folders import write_run
 
 from callbacks.checkpoint import STATE_KEY
-from callbacks.files import write_whole
+from callbacks.files.safe_files import write_whole
 from callbacks.sparsity import Masks
 from experiments.bench.reports import write_runs
 from experiments.report.__main__ import main

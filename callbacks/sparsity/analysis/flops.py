@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from .replica import replica
+from ..masks.replica import replica
 
 
 def multiply_adds(module: nn.Module, *inputs: Tensor) -> dict[str, int]:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from torch import Tensor
 
-from .masks import Masks
+from ..masks.masks import Masks
 from .scores import top_k
 
 

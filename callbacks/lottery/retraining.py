@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .sparsity import Masks, generator_for
+from ..sparsity import Masks, generator_for
 
 
 @dataclass(frozen=True, eq=False)

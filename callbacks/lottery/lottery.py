@@ -13,16 +13,16 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from .checkpoint import STATE_KEY, owner_state, read_masks
-from .files import read_checkpoint, write_whole
+from ..checkpoint import STATE_KEY, owner_state, read_masks
+from ..files.safe_files import read_checkpoint, write_whole
+from ..owner import MaskOwner, settings
+from ..settings import described
+from ..sparse_training import SparseTraining
+from ..sparsity import Dense, Masks, Uniform
+from ..sparsity.masks.replica import replica
 from .iterative_pruning import IterativePruning
-from .owner import MaskOwner, settings
 from .retraining import Beginning, Retraining, Solution, WeightRewinding
 from .rewind import RewindPoint
-from .settings import described
-from .sparse_training import SparseTraining
-from .sparsity import Dense, Masks, Uniform
-from .sparsity.replica import replica
 from .stage import MakeTrainer, Stage
 from .ticket import Ticket, TicketTraining, check_same_network
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .masks import Masks
+from ..masks.masks import Masks
 from .scores import top_k
 
 

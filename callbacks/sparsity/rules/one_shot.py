@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..masks.masks import Masks, check_not_empty
+from ..masks.replica import replica
+from ..masks.selection import select
 from .criteria import Criterion, Loss, OneShotMagnitude
 from .distributions import Distribution, Uniform
-from .masks import Masks, check_not_empty
-from .replica import replica
 from .scores import top_k
-from .selection import select
 from .updates import prune_globally
 
 Scope = Literal["layer", "global"]

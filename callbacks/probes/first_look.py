@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from .methods.method import Choice
+from ..methods.method import Choice
+from ..sparsity import Masks
 from .probe import detached_copy, random_batches, to_device, training_loss, undisturbed
-from .sparsity import Masks
 
 
 class LightningLook:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from .compatibility import check_whole
-from .files import save_checkpoint
+from ..compatibility import check_whole
+from ..files.safe_files import save_checkpoint
 
 
 class RewindPoint(pl.Callback):

@@ -9,12 +9,12 @@ import torch
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import nn
 
-from .compatibility import check_whole
-from .owner import MaskOwner, log_metrics, mask_owner
-from .probe import detached_copy, training_loss, undisturbed
-from .processes import Returning
-from .sparsity import Flops
-from .sparsity.flops import counting
+from ..compatibility import check_whole
+from ..owner import MaskOwner, log_metrics, mask_owner
+from ..probes.probe import detached_copy, training_loss, undisturbed
+from ..processes import Returning
+from ..sparsity import Flops
+from ..sparsity.analysis.flops import counting
 
 
 class TrainingFlops(Returning, pl.Callback):

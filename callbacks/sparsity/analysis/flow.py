@@ -10,8 +10,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from .masks import fetch, zero_inactive
-from .sharding import gather, is_sharded
+from ..masks.masks import fetch, zero_inactive
+from ..masks.sharding import gather, is_sharded
 
 
 @dataclass(frozen=True)

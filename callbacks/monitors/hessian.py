@@ -13,14 +13,14 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .files import write_whole
-from .observer import MaskObserver
-from .owner import log_metrics, mask_owner
-from .probe import Probe, ProbeLoss
-from .processes import Returning
-from .settings import described
-from .sparsity import Exact, Spectrum, SpectrumMethod
-from .sparsity.curvature import Progress
+from ..files.safe_files import write_whole
+from ..observer import MaskObserver
+from ..owner import log_metrics, mask_owner
+from ..probes.probe import Probe, ProbeLoss
+from ..processes import Returning
+from ..settings import described
+from ..sparsity import Exact, Spectrum, SpectrumMethod
+from ..sparsity.analysis.curvature import Progress
 
 
 class HessianSpectrum(MaskObserver, Returning):

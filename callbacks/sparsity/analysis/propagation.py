@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from .masks import Masks
-from .randomness import generator_for
-from .replica import replica
-from .scores import top_k
-from .selection import SparseWeight
+from ..masks.masks import Masks
+from ..masks.randomness import generator_for
+from ..masks.replica import replica
+from ..masks.selection import SparseWeight
+from ..rules.scores import top_k
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..masks.randomness import generator_for
 from .curvature import ActiveGradient, Loss, Progress, active_entries, hessian
-from .randomness import generator_for
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,9 @@ from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signatu
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from .compatibility import check_whole
-from .sparsity import generator_for
-from .sparsity.replica import replica
+from ..compatibility import check_whole
+from ..sparsity import generator_for
+from ..sparsity.masks.replica import replica
 
 ProbeLoss = Callable[[pl.LightningModule, Any], Tensor]
 

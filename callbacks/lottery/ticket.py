@@ -11,11 +11,11 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from .checkpoint import STATE_KEY
-from .files import read_checkpoint
-from .methods import SparseTraining
-from .owner import MaskOwner
-from .sparsity import Dense, Masks, Uniform
+from ..checkpoint import STATE_KEY
+from ..files.safe_files import read_checkpoint
+from ..methods import SparseTraining
+from ..owner import MaskOwner
+from ..sparsity import Dense, Masks, Uniform
 
 
 @dataclass(frozen=True, eq=False)

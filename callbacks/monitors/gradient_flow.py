@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .observer import MaskObserver
-from .owner import log_metrics, mask_owner
-from .probe import Probe, ProbeLoss
-from .sparsity import gradient_flow
+from ..observer import MaskObserver
+from ..owner import log_metrics, mask_owner
+from ..probes.probe import Probe, ProbeLoss
+from ..sparsity import gradient_flow
 
 
 class GradientFlowMonitor(MaskObserver):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .randomness import generator_for
+from ..masks.randomness import generator_for
 
 Loss = Callable[[], Tensor]
 Progress = Callable[[int, int], None]  # how many are done, of how many

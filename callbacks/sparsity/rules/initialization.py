@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .selection import SparseWeight
+from ..masks.selection import SparseWeight
 
 
 class Initialization(ABC):

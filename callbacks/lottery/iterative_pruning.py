@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .sparsity import Masks, prune_globally, top_k
+from ..sparsity import Masks, prune_globally, top_k
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from .files import read_checkpoint, write_whole
+from .safe_files import read_checkpoint, write_whole
 
 
 class WholeCheckpoints(TorchCheckpointIO):

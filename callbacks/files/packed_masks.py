@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .sparsity import Masks
-from .sparsity.packing import unpack
+from ..sparsity import Masks
+from ..sparsity.masks.packing import unpack
 
 FORMAT = "sparse-lightning 1"
 

@@ -1,0 +1,1 @@
+"""Lottery tickets: fits that follow each other."""

@@ -1,0 +1,1 @@
+"""Callbacks that measure a fit and change nothing."""

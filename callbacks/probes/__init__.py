@@ -1,0 +1,1 @@
+"""Looks at a copy of the module, on data of their own."""

@@ -1,0 +1,1 @@
+"""Masks, and the weights they are masks of."""

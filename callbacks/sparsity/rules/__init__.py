@@ -1,0 +1,1 @@
+"""Rules: how much, which, when, and from which values."""
