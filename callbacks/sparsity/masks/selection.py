@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils.weight_norm import WeightNorm
 
 # The layers whose matrices are sparse unless told otherwise; subclasses included.
 WEIGHTED_LAYERS = (nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
@@ -73,9 +74,13 @@ def select(
     its exact name.
     A tensor shared by two layers is taken once, under its first name.
 
+    A weight that a layer computes from other parameters (``weight_norm``, and whatever ``torch.nn.utils.parametrize``
+    does) is refused: zeros in those parameters are no zeros of the weight, or make it NaN.
+
     Raises:
         ValueError: a pattern matches nothing; nothing is selected; a name asks for a parameter of
-            fewer than two dimensions; a parameter has no shape yet (lazy layers).
+            fewer than two dimensions; a parameter has no shape yet (lazy layers); patterns match a weight that is
+            computed from others.
 
     Example:
         >>> list(select(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2)), exclude=["2.*"]))
@@ -92,12 +97,18 @@ def select(
                     f"{argument} pattern {pattern!r} matches no parameter name and no layer class of "
                     f"{type(module).__name__}; its parameters are {names}{', ...' if len(owned) > 8 else ''}"
                 )
+    asked = [
+        (name, owner, parameter)
+        for name, owner, parameter in owned
+        if any(_matches(pattern, name, owner) for pattern in include)
+        and not any(_matches(pattern, name, owner) for pattern in exclude)
+    ]
+    for name, owner, _ in asked:
+        _check_not_computed(module, name, owner)
     selected = {
         name: _sparse_weight(name, owner, parameter)
-        for name, owner, parameter in owned
-        if (name in include or not _dense_by_default(name, owner, parameter))
-        and any(_matches(pattern, name, owner) for pattern in include)
-        and not any(_matches(pattern, name, owner) for pattern in exclude)
+        for name, owner, parameter in asked
+        if name in include or not _dense_by_default(name, owner, parameter)
     }
     if not selected:
         raise ValueError(
@@ -116,6 +127,29 @@ def _owned_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Pa
 
 def _matches(pattern: str, name: str, owner: nn.Module) -> bool:
     return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(type(owner).__name__, pattern)
+
+
+def _check_not_computed(module: nn.Module, name: str, owner: nn.Module) -> None:
+    """Refuse a parameter from which a layer computes its weight.
+
+    Raises:
+        ValueError: it is one.
+    """
+    for hook in owner._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm) and name.rpartition(".")[2] in (f"{hook.name}_g", f"{hook.name}_v"):
+            raise ValueError(
+                f"{name!r} is a part of weight_norm, which divides by the norms of the weight's rows: a row of zeros "
+                "would be NaN. Remove it with torch.nn.utils.remove_weight_norm(layer), or leave the layer dense with "
+                f"exclude={name.rpartition('.')[0] + '.*'!r}"
+            )
+    layer, parametrized, rest = name.partition(".parametrizations.")
+    if parametrized and isinstance(module.get_submodule(layer), WEIGHTED_LAYERS):
+        computed = rest.partition(".")[0]
+        raise ValueError(
+            f"{layer + '.' + computed!r} is computed from {name!r} (torch.nn.utils.parametrize), whose zeros would not "
+            f"be zeros of the weight. Remove it with torch.nn.utils.parametrize.remove_parametrizations(layer, "
+            f"{computed!r}), or leave the layer dense with exclude={layer + '.*'!r}"
+        )
 
 
 def _dense_by_default(name: str, owner: nn.Module, parameter: nn.Parameter) -> bool:
