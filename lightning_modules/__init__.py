@@ -1,10 +1,8 @@
 """LightningModules: what is trained and how it is scored."""
 
 from .classifier import SparseClassifier
-from .decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
 from .learning_rates import WarmUpCosine, WarmUpSteps
-from .pose_estimator import PartBasedPoseEstimator
-from .pose_metrics import AUC, PCK, PCKh
+from .pose import AUC, DARK, PCK, Argmax, Decoder, PartBasedPoseEstimator, PCKh, QuarterOffset, SoftArgmax
 
 __all__ = [
     "AUC",

@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol, torso_size
-from lightning_modules.pose_scores import (
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, torso_size
+from lightning_modules.pose.scores import (
     area_under_curve,
     bootstrap_interval,
     correct_joints,

@@ -15,7 +15,7 @@ from datamodules import PoseDataModule
 from datamodules.skeletons import Skeleton
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.networks import KinematicUpdates
-from lightning_modules.pose_estimator import PoseBatch
+from lightning_modules.pose.estimator import PoseBatch
 
 from .pictures import Image, draw_pose, heatmap_sheet, mark_joints, pixels, plot_alphas, save, sheet
 

@@ -14,8 +14,8 @@ import scipy.io  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol, head_size, torso_size
-from lightning_modules.pose_scores import normalized_errors
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, head_size, torso_size
+from lightning_modules.pose.scores import normalized_errors
 
 KEYS = ("pred", "target", "visible", "size")
 LSP_IMAGES, LSP_TRAINING = 2000, 1000

@@ -17,7 +17,7 @@ from callbacks.observer import callbacks_of
 from callbacks.owner import masks_of
 from callbacks.sparsity import multiply_adds
 from lightning_modules import PartBasedPoseEstimator
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
 from ..provenance import append_row, provenance, read_rows, write_rows
 from ..reproduce import seed_arguments

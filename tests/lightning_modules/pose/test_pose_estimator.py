@@ -15,9 +15,9 @@ from callbacks import RigL
 from callbacks.sparsity import UpdateWindow
 from datamodules import LSP_SKELETON
 from lightning_modules import Argmax, PartBasedPoseEstimator, PCKh
-from lightning_modules.heatmaps import encode
 from lightning_modules.networks import SimpleBaseline
-from lightning_modules.photo import transform
+from lightning_modules.pose.heatmaps import encode
+from lightning_modules.pose.photo import transform
 
 
 class Perfect(nn.Module):

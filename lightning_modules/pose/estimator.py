@@ -15,12 +15,12 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from ..networks import KinematicUpdates
+from ..optimization import configured
 from .decoders import DARK, Decoder
 from .heatmaps import heatmap_loss, mirrored
-from .networks import KinematicUpdates
-from .optimization import configured
+from .metrics import PCK
 from .photo import Box, crop, transform
-from .pose_metrics import PCK
 
 SIGMAS = (0.75, 1.0, 1.5, 2.0)  # of the targets in cells, for networks of up to four levels, coarse to fine
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lightning_modules.decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
-from lightning_modules.heatmaps import encode, encode_legacy, mirrored
+from lightning_modules.pose.decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
+from lightning_modules.pose.heatmaps import encode, encode_legacy, mirrored
 
 DECODERS = [Argmax(), QuarterOffset(), DARK(), SoftArgmax()]
 H, W = 20, 24

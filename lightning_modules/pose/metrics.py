@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from .pose_scores import auc_thresholds, correct_joints, normalized_errors
+from .scores import auc_thresholds, correct_joints, normalized_errors
 
 
 class _JointScore(Metric):
@@ -113,7 +113,7 @@ class PCKh(PCK):
         joints: which count; None for all.
 
     Example:
-        >>> from lightning_modules.pose_protocols import MPII
+        >>> from lightning_modules.pose.protocols import MPII
         >>> PCKh(joints=MPII.scored).name
         'pckh@0.5'
     """

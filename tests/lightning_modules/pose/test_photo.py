@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_modules.photo import crop, square_of, transform
+from lightning_modules.pose.photo import crop, square_of, transform
 
 
 @pytest.mark.parametrize("box", [None, (20.0, 10.0, 60.0, 50.0), (30.0, -5.0, 70.0, 45.0)])

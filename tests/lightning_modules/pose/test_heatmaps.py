@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_modules.heatmaps import encode, encode_legacy, heatmap_loss, mirrored
+from lightning_modules.pose.heatmaps import encode, encode_legacy, heatmap_loss, mirrored
 
 MIRROR = [1, 0, 2, 4, 3]
 
