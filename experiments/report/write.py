@@ -1,20 +1,21 @@
-"""From folders of runs to a file."""
+"""The way from folders of runs to a report's file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from .groups import grouped
+from ..whole_text import write_whole_text
+from .distances import find_distances
+from .groups import group_runs
 from .page import render
 from .poses import pose_pictures
 from .runs import find_runs
-from .solutions import find_distances
 from .study import find_studies
 
 
 def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
-    """One HTML file about all runs at or below the folders.
+    """Write one HTML file about all runs at or below the folders.
 
     Raises:
         FileNotFoundError: a folder is not there, or holds no run.
@@ -34,7 +35,5 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
             )
         runs += found
         distances += find_distances(folder)
-    text = render(title, grouped(runs), distances, pose_pictures(runs), out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
+    write_whole_text(render(title, group_runs(runs), distances, pose_pictures(runs), out.parent), out)
     return out
