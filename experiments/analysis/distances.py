@@ -90,8 +90,8 @@ def mds_map(distances: Matrix) -> Map:
         ValueError: ``distances`` is not such a matrix, or all distances are 0.
 
     Example:
-        >>> found = mds_map(np.array([[0, 3, 4], [3, 0, 5], [4, 5, 0]], dtype=float))
-        >>> bool(np.isclose(np.linalg.norm(found.points[1] - found.points[2]), 5))
+        >>> drawn = mds_map(np.array([[0, 3, 4], [3, 0, 5], [4, 5, 0]], dtype=float))
+        >>> bool(np.isclose(np.linalg.norm(drawn.points[1] - drawn.points[2]), 5))
         True
 
     Reference:

@@ -88,12 +88,12 @@ def sheet(images: Sequence[Image], *, columns: int, titles: Sequence[str] = (), 
     columns = min(columns, len(images))
     rows, head = -(-len(images) // columns), 18 if titles else 0
     page = np.full((head + rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 24, np.uint8)
-    for place, image in enumerate(images):
-        top, left = head + gap + place // columns * (height + gap), gap + place % columns * (width + gap)
+    for index, image in enumerate(images):
+        top, left = head + gap + index // columns * (height + gap), gap + index % columns * (width + gap)
         page[top : top + height, left : left + width] = image
-    for place, title in enumerate(titles[:columns]):
+    for index, title in enumerate(titles[:columns]):
         cv2.putText(
-            page, title, (gap + place * (width + gap), 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230,) * 3, 1, cv2.LINE_AA
+            page, title, (gap + index * (width + gap), 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230,) * 3, 1, cv2.LINE_AA
         )
     return page
 

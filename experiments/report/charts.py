@@ -119,7 +119,7 @@ def layers_over_time(run: Run) -> Any:
     names = [key for key in run.curves if key.startswith(LAYER_FLOW) and key.endswith("weight")]
     if not names:
         return None
-    order = {name: place for place, name in enumerate(run.record.get("layers", {}))}  # as in the network
+    order = {name: index for index, name in enumerate(run.record.get("layers", {}))}  # as in the network
     names.sort(key=lambda key: order.get(key.removeprefix(LAYER_FLOW), len(order)))
     steps = np.unique(np.concatenate([run.curves[name].steps for name in names]))
     chosen = steps[np.unique(np.linspace(0, len(steps) - 1, HEATMAP_COLUMNS).astype(int))]

@@ -17,9 +17,9 @@ def find_distances(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(folder.rglob("ticket.ckpt")):
         rows += _ticket_distances(path)
     for path in sorted(folder.rglob("distances.csv")):
-        found = read_rows(path)
-        if found and {"arm", "start", "end"} <= found[0].keys():
-            rows += [{"label": row["arm"], "start": float(row["start"]), "end": float(row["end"])} for row in found]
+        read = read_rows(path)
+        if read and {"arm", "start", "end"} <= read[0].keys():
+            rows += [{"label": row["arm"], "start": float(row["start"]), "end": float(row["end"])} for row in read]
     return rows
 
 

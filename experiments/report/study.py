@@ -46,9 +46,9 @@ def _read_study(path: Path) -> list[Run]:
 
 def _read_curves(path: Path, column: str) -> Mapping[tuple[str, str], MetricCurve]:
     """Return the curves of a column, by arm and seed."""
-    found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    curves: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for row in read_rows(path):
-        steps, values = found.setdefault((row["arm"], row["seed"]), ([], []))
+        steps, values = curves.setdefault((row["arm"], row["seed"]), ([], []))
         steps.append(int(row["step"]))
         values.append(float(row[column]))
-    return {run: MetricCurve(np.array(steps, np.int64), np.array(values)) for run, (steps, values) in found.items()}
+    return {run: MetricCurve(np.array(steps, np.int64), np.array(values)) for run, (steps, values) in curves.items()}

@@ -23,8 +23,8 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
     """
     runs, distances = [], []
     for folder in dict.fromkeys(folders):
-        found = [*find_runs(folder), *find_studies(folder)] if folder.is_dir() else []
-        if not found:
+        runs_here = [*find_runs(folder), *find_studies(folder)] if folder.is_dir() else []
+        if not runs_here:
             what = (
                 "holds no run: neither a metrics.csv, which CSVLogger writes, nor a run.json"
                 if folder.is_dir()
@@ -33,7 +33,7 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
             raise FileNotFoundError(
                 f"the folder {str(folder)!r} {what}; give one that a fit wrote to, such as runs/NAME"
             )
-        runs += found
+        runs += runs_here
         distances += find_distances(folder)
     write_whole_text(render(title, group_runs(runs), distances, pose_pictures(runs), out.parent), out)
     return out
