@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; numbers to the right of the first column."""
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str] = ()) -> str:
+    """Return a Markdown table; columns after the first are aligned to the right, but for those named in ``left``."""
+    rules = ["---", *("---" if name in left else "---:" for name in header[1:])]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(rules) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from .whole_text import whole_file
 
 
 def provenance() -> dict[str, str]:
@@ -67,10 +68,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     rows = list(rows)
     if not rows:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
+    with whole_file(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)

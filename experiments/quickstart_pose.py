@@ -24,7 +24,7 @@ from lightning_modules.networks import RePose
 
 from .command import run_command
 from .pose.costs import kinematics
-from .pose.pictures import draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
+from .pose.drawing import draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
 from .progress import shown
 
 FOLDER = Path("runs/quickstart_pose")

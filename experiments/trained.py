@@ -6,9 +6,10 @@ import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
+
+from callbacks import read_checkpoint
 
 from .cli import callbacks, datamodules, lightning_modules  # noqa: F401  # found in YAML by their short names
 
@@ -32,8 +33,7 @@ def trained(
         FileNotFoundError: there is no checkpoint or no configuration.
         ValueError: the checkpoint is damaged, or of another network than the configuration's.
     """
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {str(checkpoint)!r}")
+    weights = read_checkpoint(checkpoint)["state_dict"]
     config = config or config_beside(checkpoint)
     settings = yaml.safe_load(config.read_text())
     if data is not None:
@@ -55,9 +55,8 @@ def trained(
             },
         )
     try:
-        weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         cli.model.load_state_dict(weights)
-    except (RuntimeError, LookupError) as error:
+    except RuntimeError as error:
         raise ValueError(f"{str(checkpoint)!r} does not fit the model of {str(config)!r}: {error}") from error
     cli.model.eval()
     return cli

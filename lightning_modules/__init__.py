@@ -1,10 +1,10 @@
-"""LightningModules: what is trained and how it is scored."""
+"""Modules of PyTorch Lightning: what is trained and how it is scored."""
 
 from .classifier import SparseClassifier
-from .decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
 from .learning_rates import WarmUpCosine, WarmUpSteps
-from .pose_estimator import PartBasedPoseEstimator
-from .pose_metrics import AUC, PCK, PCKh
+from .pose.decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
+from .pose.estimator import PartBasedPoseEstimator
+from .pose.metrics import AUC, PCK, PCKh
 
 __all__ = [
     "AUC",

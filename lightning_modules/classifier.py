@@ -1,4 +1,4 @@
-"""SparseClassifier: trains and scores an image classifier."""
+"""The module that trains and scores an image classifier."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torchmetrics.classification import MulticlassAccuracy
 
-from .optimization import configured
+from .optimization import build_optimizer
 
 Batch = tuple[Tensor, Tensor]
 
 
 class SparseClassifier(pl.LightningModule):
-    """Cross-entropy and accuracy around any network; a callback makes it sparse.
+    """An image classifier around any network, trained on cross-entropy; a callback makes it sparse.
 
-    Batches are (image (B, C, H, W) float32, label (B,) int64). Logs ``train/loss``, ``val/loss``,
-    ``val/acc``, ``test/loss`` and ``test/acc``; accuracies are fractions over all samples and ranks.
+    Batches are (image (B, C, H, W) float32, label (B,) int64). It logs ``train/loss``, ``val/loss``,
+    ``val/acc``, ``test/loss`` and ``test/acc``; accuracies are fractions of all samples of all ranks.
 
     Args:
         network: maps images to logits (B, num_classes).
         num_classes: number of labels, 2 or more.
-        optimizer: called with parameter groups; weight decay is switched off for biases and norms
-            (parameters of fewer than two dimensions).
-        scheduler: called with the optimizer; stepped after every optimizer step.
-        label_smoothing: in [0, 1).
-        channels_last: keep the weights of convolutions in this memory format, in which they are faster: a quarter on
-            CPUs, more in half precision on GPUs.
+        optimizer: called with parameter groups; biases and norms (parameters of fewer than two dimensions) have no
+            weight decay.
+        scheduler: called with the optimizer and stepped after every optimizer step.
+        label_smoothing: share of the target that is spread over all classes, in [0, 1).
+        channels_last: keep the weights of convolutions in this memory format, in which they are faster: by a quarter
+            on CPUs, by more in half precision on GPUs.
 
     Raises:
         ValueError: ``num_classes`` is below 2 or ``label_smoothing`` outside [0, 1).
@@ -65,7 +65,7 @@ class SparseClassifier(pl.LightningModule):
         self.test_acc = MulticlassAccuracy(num_classes, average="micro")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, num_classes)."""
+        """Return logits (B, num_classes)."""
         logits: Tensor = self.network(image)
         return logits
 
@@ -89,8 +89,8 @@ class SparseClassifier(pl.LightningModule):
         self.log(f"{stage}/acc", accuracy, batch_size=len(label), prog_bar=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Class probabilities (B, num_classes)."""
+        """Return class probabilities (B, num_classes)."""
         return self.forward(batch[0]).softmax(dim=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return configured(self, self.optimizer, self.scheduler)
+        return build_optimizer(self, self.optimizer, self.scheduler)

@@ -10,13 +10,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class WarmUpSteps(LambdaLR):
-    """From 0 linearly to the optimizer's rate, which is multiplied at each milestone.
+    """A schedule that rises linearly from 0 to the optimizer's rate, which each milestone multiplies by a factor.
 
     Args:
-        optimizer: whose learning rates are the highest ones.
-        milestones: steps, ascending.
-        warm_up: steps until the highest rate; 0 for none.
-        factor: at a milestone.
+        optimizer: its learning rates are the highest ones of the schedule.
+        milestones: optimizer steps, in ascending order.
+        warm_up: steps until the highest rate; 0 for no warm-up.
+        factor: what a milestone multiplies the rate by, in (0, 1].
 
     Raises:
         ValueError: the milestones do not ascend or begin within the warm-up; ``warm_up`` or ``factor`` is out of range.
@@ -35,7 +35,7 @@ class WarmUpSteps(LambdaLR):
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], *, warm_up: int = 0, factor: float = 0.1
     ) -> None:
-        _check(warm_up)
+        _check_warm_up(warm_up)
         if list(milestones) != sorted(set(milestones)) or (milestones and milestones[0] < max(warm_up, 1)):
             raise ValueError(
                 f"milestones is {list(milestones)}; they ascend and come after the warm-up of {warm_up} steps"
@@ -46,17 +46,19 @@ class WarmUpSteps(LambdaLR):
         super().__init__(optimizer, self.factor_at)
 
     def factor_at(self, step: int) -> float:
-        """Of the highest rate, after ``step`` steps."""
-        return _warm(step, self.warm_up) * self.factor ** sum(step >= milestone for milestone in self.milestones)
+        """Return the share of the highest rate after ``step`` steps."""
+        return _warm_up_share(step, self.warm_up) * self.factor ** sum(
+            step >= milestone for milestone in self.milestones
+        )
 
 
 class WarmUpCosine(LambdaLR):
-    """From 0 linearly to the optimizer's rate, then along half a cosine back to 0.
+    """A schedule that rises linearly from 0 to the optimizer's rate, then falls back to 0 along half a cosine.
 
     Args:
-        optimizer: whose learning rates are the highest ones.
-        total_steps: of the run.
-        warm_up: steps until the highest rate; 0 for none.
+        optimizer: its learning rates are the highest ones of the schedule.
+        total_steps: steps of the whole run.
+        warm_up: steps until the highest rate; 0 for no warm-up.
 
     Raises:
         ValueError: ``warm_up`` is out of range, or not below ``total_steps``.
@@ -73,22 +75,22 @@ class WarmUpCosine(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, *, warm_up: int = 0) -> None:
-        _check(warm_up)
+        _check_warm_up(warm_up)
         if total_steps <= warm_up:
             raise ValueError(f"total_steps is {total_steps}; the run is longer than its warm-up of {warm_up} steps")
         self.total_steps, self.warm_up = total_steps, warm_up
         super().__init__(optimizer, self.factor_at)
 
     def factor_at(self, step: int) -> float:
-        """Of the highest rate, after ``step`` steps; 0 after the end."""
+        """Return the share of the highest rate after ``step`` steps; 0 after the end."""
         done = (step - self.warm_up) / (self.total_steps - self.warm_up)
-        return _warm(step, self.warm_up) * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0))) / 2
+        return _warm_up_share(step, self.warm_up) * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0))) / 2
 
 
-def _check(warm_up: int) -> None:
+def _check_warm_up(warm_up: int) -> None:
     if warm_up < 0:
         raise ValueError(f"warm_up is {warm_up}; it is a number of steps, 0 or more")
 
 
-def _warm(step: int, warm_up: int) -> float:
+def _warm_up_share(step: int, warm_up: int) -> float:
     return min(step / warm_up, 1.0) if warm_up else 1.0

@@ -1,4 +1,4 @@
-"""What optimizes a module: weight decay for weights alone, a schedule in optimizer steps."""
+"""The optimizer of a module: weight decay for weights alone, and a schedule in optimizer steps."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 
-def configured(
+def build_optimizer(
     module: nn.Module, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None
 ) -> OptimizerLRScheduler:
-    """What ``configure_optimizers`` returns.
+    """Return what a module's ``configure_optimizers`` returns.
 
     Args:
-        module: whose parameters are trained.
-        optimizer: called with two parameter groups; the second, biases, norms and other parameters of fewer than
-            two dimensions, is without weight decay.
-        scheduler: called with the optimizer, stepped after every optimizer step; None keeps the learning rate.
+        module: the module whose parameters are trained.
+        optimizer: called with two parameter groups. The second one holds biases, norms and other parameters of fewer
+            than two dimensions, and has no weight decay.
+        scheduler: called with the optimizer and stepped after every optimizer step; None keeps the learning rate.
     """
-    decayed = [p for p in module.parameters() if p.dim() > 1]
-    others = [p for p in module.parameters() if p.dim() <= 1]
-    made = optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
+    decayed = [parameter for parameter in module.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in module.parameters() if parameter.dim() <= 1]
+    built = optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
     if scheduler is None:
-        return made
-    return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler(made), "interval": "step"}}
+        return built
+    return {"optimizer": built, "lr_scheduler": {"scheduler": scheduler(built), "interval": "step"}}

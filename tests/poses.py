@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_modules.pose_protocols import PoseProtocol
+from lightning_modules.pose.protocols import PoseProtocol
 
 Poses = tuple[Tensor, Tensor, Tensor, Tensor]
 

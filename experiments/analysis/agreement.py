@@ -8,18 +8,19 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import rel_entr  # type: ignore[import-untyped]
 
 # a softmax in float32 that underflows to 0 was below this
 SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def disagreement(first: ArrayLike, second: ArrayLike) -> float:
-    """Fraction of samples whose most probable class differs, in [0, 1].
+    """Return the fraction of samples whose most probable class differs, in [0, 1].
 
     Args:
-        first: probabilities (N, C) of N samples; rows sum to 1 within 0.001. Of equally probable classes
-            the first counts.
-        second: the same of another run.
+        first: probabilities (N, C) of N samples; rows sum to 1 within 0.001. The first of equally probable classes
+            counts.
+        second: probabilities of another run for the same samples.
 
     Raises:
         ValueError: an argument is not such an array, or the shapes differ.
@@ -36,12 +37,12 @@ def disagreement(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def kl_divergence(first: ArrayLike, second: ArrayLike) -> float:
-    """KL(first || second) in nats, the mean over samples; 0 or more, and finite.
+    """Return KL(first || second) in nats, the mean over samples; it is 0 or more, and finite.
 
-    Arguments and errors as in :func:`disagreement`. 0 * log 0 is 0. Where ``second`` is 0 and ``first``
-    is not, the divergence is infinite, and one such sample would hide all others; but a float32 softmax
-    is 0 only because it underflows. Hence inside the logarithm probabilities count as at least 1.2e-38,
-    the smallest normal float32: of a sample that is certain and contradicted the divergence is 87.3.
+    Arguments and errors are those of :func:`disagreement`. Where ``second`` is 0 and ``first`` is not, the divergence
+    would be infinite, and one such sample would hide all others; but a float32 softmax is 0 only because it underflows.
+    Hence ``second`` counts as at least 1.2e-38, the smallest normal float32: a sample that is certain in one run and
+    contradicted in the other has a divergence of 87.3.
 
     Example:
         >>> round(kl_divergence([[0.5, 0.5]], [[0.25, 0.75]]), 6)
@@ -51,9 +52,10 @@ def kl_divergence(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def js_divergence(first: ArrayLike, second: ArrayLike) -> float:
-    """Jensen-Shannon divergence in nats, the mean over samples, in [0, ln 2]: half the KL of each to their mean.
+    """Return the Jensen-Shannon divergence in nats, the mean over samples; it lies in [0, ln 2].
 
-    Arguments and errors as in :func:`disagreement`.
+    It is the mean of the KL divergences of both to their average. Arguments and errors are those of
+    :func:`disagreement`.
 
     Example:
         >>> round(js_divergence([[1, 0]], [[0, 1]]), 6)
@@ -66,7 +68,7 @@ def js_divergence(first: ArrayLike, second: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation (of the population, divided by n) over pairs of runs."""
+    """The mean and the standard deviation (of the population, divided by n) over pairs of runs."""
 
     mean: float
     std: float
@@ -76,11 +78,11 @@ Measure = Callable[[ArrayLike, ArrayLike], float]
 
 
 def over_pairs(measure: Measure, predictions: Sequence[ArrayLike]) -> Spread:
-    """A measure over all pairs of different runs in a group, in both orders.
+    """Apply a measure to all pairs of different runs in a group, in both orders.
 
     Args:
-        measure: :func:`disagreement`, :func:`kl_divergence`, :func:`js_divergence` or your own.
-        predictions: probabilities (N, C) of the same samples, one array a run, two runs or more.
+        measure: :func:`disagreement`, :func:`kl_divergence`, :func:`js_divergence` or one of your own.
+        predictions: probabilities (N, C) of the same samples, one array for each of two runs or more.
 
     Raises:
         ValueError: there are fewer than two runs, or two of them cannot be compared.
@@ -95,23 +97,22 @@ def over_pairs(measure: Measure, predictions: Sequence[ArrayLike]) -> Spread:
 
 
 def to_reference(measure: Measure, predictions: Sequence[ArrayLike], reference: ArrayLike) -> Spread:
-    """A measure of each run against one other, ``measure(run, reference)``.
+    """Apply a measure to each run and one reference, as ``measure(run, reference)``.
 
     Args:
         measure: as in :func:`over_pairs`.
-        predictions: probabilities (N, C), one array a run, one run or more.
-        reference: probabilities (N, C), of the pruning solution, for example.
+        predictions: probabilities (N, C), one array for each of one run or more.
+        reference: probabilities (N, C), for example those of the pruning solution.
 
     Raises:
         ValueError: there are no runs, or one cannot be compared with the reference.
     """
-    if not predictions:
-        raise ValueError("predictions is empty; give one run or more")
+    _refuse_none(predictions)
     return _spread([measure(run, reference) for run in predictions])
 
 
 def accuracy(prediction: ArrayLike, labels: ArrayLike) -> float:
-    """Fraction of samples whose most probable class is the label.
+    """Return the fraction of samples whose most probable class is the label.
 
     Args:
         prediction: probabilities (N, C) as in :func:`disagreement`.
@@ -133,7 +134,7 @@ def accuracy(prediction: ArrayLike, labels: ArrayLike) -> float:
 
 
 def ensemble_accuracy(predictions: Sequence[ArrayLike], labels: ArrayLike) -> float:
-    """Accuracy of the averaged probabilities of a group of runs.
+    """Return the accuracy of the averaged probabilities of a group of runs.
 
     Args:
         predictions: probabilities (N, C) of the same samples, one array a run.
@@ -149,8 +150,7 @@ def ensemble_accuracy(predictions: Sequence[ArrayLike], labels: ArrayLike) -> fl
     Reference:
         Evci et al. 2022, section on lottery tickets; that probabilities are averaged, not logits, is our reading.
     """
-    if not predictions:
-        raise ValueError("predictions is empty; give one run or more")
+    _refuse_none(predictions)
     checked = [_probabilities(f"predictions[{index}]", run) for index, run in enumerate(predictions)]
     if len({run.shape for run in checked}) > 1:
         raise ValueError(f"predictions have the shapes {[run.shape for run in checked]}; give the same samples")
@@ -158,12 +158,16 @@ def ensemble_accuracy(predictions: Sequence[ArrayLike], labels: ArrayLike) -> fl
 
 
 def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
-    ratio = np.log(np.maximum(p, SMALLEST)) - np.log(np.maximum(q, SMALLEST))
-    return max(0.0, float((p * ratio).sum(1).mean()))
+    return max(0.0, float(rel_entr(p, np.maximum(q, SMALLEST)).sum(1).mean()))  # rounding may leave less than 0
 
 
 def _spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.mean(values)), float(np.std(values)))
+
+
+def _refuse_none(predictions: Sequence[ArrayLike]) -> None:
+    if not predictions:
+        raise ValueError("predictions is empty; give one run or more")
 
 
 def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -174,7 +178,7 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDA
 
 
 def _probabilities(argument: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Checked probabilities in double precision, their sums exactly 1."""
+    """Return checked probabilities in double precision, scaled to sums of exactly 1."""
     p = np.asarray(values, dtype=np.float64)
     if p.ndim != 2 or not p.size:
         raise ValueError(f"{argument} has shape {p.shape}; probabilities are (samples, classes), one or more of each")

@@ -1,4 +1,4 @@
-"""Curved paths: Bezier curves of low loss between two solutions."""
+"""Bezier curves of low loss between two solutions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from .evaluation import Batches, Loss, LossProfile, loss_along, pairs
-from .solutions import Weights, check_solution
+from .evaluation import Batches, LossProfile, OutputLoss, checked_batches, loss_along
+from .solutions import Weights, check_solution, straight_line
 
 POSITIONS = tuple(step / 20 for step in range(21))
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A Bezier curve through weight space; called with a position in [0, 1] it gives weights.
+    """A Bezier curve through weight space; called with a position in [0, 1] it returns weights.
 
     Args:
-        points: the start, the control points and the end, tensors by parameter name. Three points are a
-            quadratic curve, four a cubic one, two a straight line.
+        points: the start, the control points and the end, each as tensors by parameter name. Two points make a
+            straight line, three a quadratic curve, four a cubic one.
 
     Example:
         >>> zero, one = {"w": torch.tensor(0.0)}, {"w": torch.tensor(1.0)}
@@ -60,30 +60,30 @@ def train_curve(
     masks: Weights | None = None,
     epochs: int = 10,
     optimizer: Callable[[list[Tensor]], Optimizer] = lambda points: torch.optim.Adam(points, lr=1e-3),
-    loss: Loss = F.cross_entropy,
+    loss: OutputLoss = F.cross_entropy,
     seed: int = 0,
 ) -> Curve:
     """Bend a curve from ``start`` to ``end`` so that the mean loss on it is low.
 
-    Minimizes E[loss(curve(t))], t uniform on [0, 1], one t a batch, over the control points; they begin
-    evenly on the straight line. The network trains in training mode, in a copy: ``module`` is not changed.
+    This minimizes E[loss(curve(t))] over the control points, for t uniform on [0, 1], one t a batch. The control points
+    begin at equal distances on the straight line. A copy of the network is in training mode; ``module`` is not changed.
 
     Args:
         module: the network of both solutions.
-        start: weights by parameter name, such as a state dict; it stays fixed.
-        end: the same of the other solution.
+        start: weights by parameter name, such as a state dict; they stay fixed.
+        end: the weights of the other solution; they stay fixed, too.
         batches: training data, (input, label) pairs, read once an epoch.
         degree: 2 is quadratic with one control point, 3 cubic with two.
-        masks: bool masks by weight. With masks the control points, too, are 0 outside them: the curve stays
-            in the sparse subspace of the solutions. Without, it may use the full, dense space.
+        masks: bool masks by weight. With masks the control points are 0 outside of them, too, so that the curve stays
+            in the sparse subspace of the solutions. Without masks it may use the full, dense space.
         epochs: passes over ``batches``.
         optimizer: called with the tensors of the control points.
-        loss: of outputs and labels, the mean over a batch.
-        seed: of the positions t.
+        loss: maps outputs and labels to the mean loss of a batch.
+        seed: seed of the positions t.
 
     Raises:
-        ValueError: a solution is not one of ``module``, not finite or not 0 outside ``masks``; ``degree`` is
-            below 2 or ``epochs`` below 1; there is no data; the training diverges.
+        ValueError: a solution is not one of ``module``, not finite or not 0 outside ``masks``; ``degree`` is below 2 or
+            ``epochs`` below 1; there is no data; the training diverges.
         TypeError: ``batches`` can be read only once, or a mask is not bool.
 
     Reference:
@@ -102,7 +102,7 @@ def train_curve(
     tensors = [tensor.requires_grad_() for point in curve.points[1:-1] for tensor in point.values()]
     steps = optimizer(tensors)
     for _ in range(epochs):
-        for inputs, label in pairs(batches, network):
+        for inputs, label in checked_batches(batches, network):
             weights = _masked(curve(float(torch.rand((), generator=generator))), masks)
             value = loss(functional_call(network, weights, (inputs,)), label)
             if not value.isfinite():
@@ -121,22 +121,22 @@ def loss_along_curve(
     batches: Batches,
     *,
     positions: Sequence[float] = POSITIONS,
-    loss: Loss = F.cross_entropy,
+    loss: OutputLoss = F.cross_entropy,
 ) -> LossProfile:
-    """The loss at positions on a curve; running statistics are estimated anew at each.
+    """Return the loss at positions on a curve; running statistics are estimated anew at each.
 
     ``module`` is not changed. ``barrier(profile.losses, profile.alphas)`` is the height of the barrier.
 
     Args:
         module: the network whose weights the curve gives.
-        curve: from :func:`train_curve`.
-        batches: (input, label) pairs, as in ``loss_along_line``.
-        positions: in [0, 1].
-        loss: of outputs and labels, the mean over a batch.
+        curve: a curve from :func:`train_curve`.
+        batches: (input, label) pairs, as in :func:`loss_along_line`.
+        positions: positions on the curve, in [0, 1].
+        loss: maps outputs and labels to the mean loss of a batch.
 
     Raises:
-        ValueError: a point of the curve is not finite or of another network, a position is outside [0, 1],
-            or there is no data.
+        ValueError: a point of the curve is not finite or of another network, a position is outside [0, 1], or there is
+            no data.
         TypeError: ``batches`` can be read only once.
     """
     _check_points(curve, module)
@@ -146,17 +146,9 @@ def loss_along_curve(
 
 
 def _straight(network: nn.Module, start: Weights, end: Weights, degree: int) -> Curve:
-    """The straight line as a curve of a higher degree: control points at equal distances."""
-    points = []
-    for k in range(degree + 1):
-        share = k / degree
-        points.append(
-            {
-                name: (1 - share) * start[name].detach().to(parameter) + share * end[name].detach().to(parameter)
-                for name, parameter in network.named_parameters()
-            }
-        )
-    return Curve(tuple(points))
+    """Return the straight line as a curve of a higher degree, with control points at equal distances."""
+    line = straight_line(network, start, end)
+    return Curve(tuple(line(k / degree) for k in range(degree + 1)))
 
 
 def _check_points(curve: Curve, module: nn.Module) -> None:

@@ -17,20 +17,20 @@ Matrix = NDArray[np.float64]
 
 
 def l2_distances(solutions: Sequence[Weights], names: Sequence[str]) -> Matrix:
-    """L2 distances between solutions, all named parameters taken together, in double precision.
+    """Return L2 distances between solutions, all named parameters taken together, in double precision.
 
     Weights count as they are: masked ones are 0.
 
     Args:
         solutions: n mappings from parameter name to tensor, such as state dicts.
-        names: the parameters to compare; the rest of a state dict, running statistics for one, is left out.
+        names: the parameters to compare; the rest of a state dict, such as running statistics, is left out.
 
     Returns:
-        (n, n), symmetric, 0 on the diagonal.
+        A matrix (n, n), symmetric, with 0 on the diagonal.
 
     Raises:
-        ValueError: nothing to compare; a solution lacks a name, has another shape, or is not finite.
-        TypeError: a tensor is not of real floating-point numbers.
+        ValueError: there is nothing to compare, or a solution lacks a name, has another shape, or is not finite.
+        TypeError: a tensor does not hold real floating-point numbers.
 
     Example:
         >>> l2_distances([{"w": torch.zeros(2)}, {"w": torch.tensor([3.0, 4.0])}], ["w"])
@@ -44,10 +44,10 @@ def l2_distances(solutions: Sequence[Weights], names: Sequence[str]) -> Matrix:
 
 
 def cosine_distances(solutions: Sequence[Weights], names: Sequence[str]) -> Matrix:
-    """1 - cosine of the angle between solutions as vectors from the origin, in [0, 2].
+    """Return 1 - cosine of the angle between solutions as vectors from the origin, in [0, 2].
 
-    Arguments, result and errors as in :func:`l2_distances`; besides, a solution whose weights are all 0
-    has no angle and is an error.
+    Arguments, result and errors are those of :func:`l2_distances`; besides, a solution whose weights are all 0 has no
+    angle and is an error.
 
     Example:
         >>> cosine_distances([{"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 1.0])}], ["w"])
@@ -60,8 +60,8 @@ def cosine_distances(solutions: Sequence[Weights], names: Sequence[str]) -> Matr
     norms = products.diagonal().sqrt()
     if not norms.all():
         raise ValueError(f"solutions[{int(norms.argmin())}] is 0 in all of {list(names)[:4]}: it has no direction")
-    distances = (1 - products / torch.outer(norms, norms)).clamp(0, 2)
-    return np.asarray(distances.fill_diagonal_(0))
+    distances = (1 - products / torch.outer(norms, norms)).clamp(0, 2).tril(-1)
+    return np.asarray(distances + distances.T)  # a matrix product is not symmetric to the last bit on every processor
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Map:
     """Points in the plane whose distances are as close as they can be to given ones.
 
     Args:
-        points: (n, 2), in the unit of the distances, centred; rotation and reflection mean nothing.
+        points: positions (n, 2), centred, in the unit of the distances; their rotation and reflection mean nothing.
         stress: Kruskal's stress-1: 0 is perfect, 0.05 good, 0.2 poor.
     """
 
@@ -80,22 +80,22 @@ class Map:
 def mds_map(distances: Matrix) -> Map:
     """Draw a map from a distance matrix by metric multidimensional scaling.
 
-    SMACOF from the solution of classical scaling: without chance, and exact where the distances are those
-    of points in a plane.
+    SMACOF starts from the solution of classical scaling: nothing is random, and the map is exact where the distances
+    are those of points in a plane.
 
     Args:
-        distances: (n, n), n at least 2, symmetric, non-negative, 0 on the diagonal.
+        distances: (n, n), n at least 2, symmetric, non-negative, with 0 on the diagonal.
 
     Raises:
         ValueError: ``distances`` is not such a matrix, or all distances are 0.
 
     Example:
-        >>> found = mds_map(np.array([[0, 3, 4], [3, 0, 5], [4, 5, 0]], dtype=float))
-        >>> bool(np.isclose(np.linalg.norm(found.points[1] - found.points[2]), 5))
+        >>> drawn = mds_map(np.array([[0, 3, 4], [3, 0, 5], [4, 5, 0]], dtype=float))
+        >>> bool(np.isclose(np.linalg.norm(drawn.points[1] - drawn.points[2]), 5))
         True
 
     Reference:
-        Evci et al. 2022, the figure of LeNet-5 solutions; their starting points are not stated.
+        Evci et al. 2022, the figure of LeNet-5 solutions; they do not state their starting points.
     """
     given = np.asarray(distances, dtype=np.float64)
     if given.ndim != 2 or given.shape[0] != given.shape[1] or len(given) < 2:
@@ -110,7 +110,7 @@ def mds_map(distances: Matrix) -> Map:
 
 
 def _stacked(solutions: Sequence[Weights], names: Sequence[str]) -> Iterator[Tensor]:
-    """One (n, size) tensor a name."""
+    """Yield for each name a tensor (n, size) of all solutions."""
     if not solutions or not names:
         raise ValueError(f"{len(solutions)} solutions and {len(names)} names: give one of each or more")
     for name in names:

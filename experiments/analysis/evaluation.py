@@ -1,4 +1,4 @@
-"""Evaluation of a network at points of weight space."""
+"""Evaluation of a network at points of weight space: loss, accuracy, and the norm statistics that they take."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from .solutions import Weights, norms_of
 
-# (input, label) a batch: a DataLoader, or a list of batches that are read again at every point
+# batches of (input, label): a DataLoader, or a list, since they are read again at every point
 Batches = Iterable[Sequence[Tensor]]
-Loss = Callable[[Tensor, Tensor], Tensor]
+# (output, label) -> the mean loss of a batch; the losses of callbacks.sparsity are given the network
+OutputLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class LossProfile:
-    """Loss at points of a path between two solutions.
+    """The losses at points of a path between two solutions.
 
     Args:
-        alphas: positions; 0 is the start and 1 the end.
-        losses: mean over the samples, one a position.
-        accuracies: fraction of samples whose largest output is their label; None if the labels are not
-            class indices.
+        alphas: positions on the path; 0 is the start and 1 the end.
+        losses: mean losses over the samples, one a position.
+        accuracies: fractions of samples whose largest output is their label, one a position; None if the labels are
+            not class indices.
     """
 
     alphas: tuple[float, ...]
@@ -35,9 +36,9 @@ class LossProfile:
 
 
 def loss_along(
-    path: Callable[[float], Weights], module: nn.Module, batches: Batches, alphas: Sequence[float], loss: Loss
+    path: Callable[[float], Weights], module: nn.Module, batches: Batches, alphas: Sequence[float], loss: OutputLoss
 ) -> LossProfile:
-    """Evaluate ``module`` with the weights ``path(alpha)``, in a copy; running statistics are re-estimated.
+    """Evaluate a copy of ``module`` with the weights ``path(alpha)`` and running statistics estimated anew.
 
     Raises:
         ValueError: there is no position or no data; a position or a loss is not a number.
@@ -54,9 +55,7 @@ def loss_along(
         if math.isnan(scores[-1][0]):
             raise ValueError(f"the loss at position {alpha} is nan: batches hold NaN, or the network overflows there")
     accuracies = tuple(accuracy for _, accuracy in scores if accuracy is not None)
-    return LossProfile(
-        tuple(map(float, alphas)), tuple(value for value, _ in scores), accuracies if accuracies else None
-    )
+    return LossProfile(tuple(map(float, alphas)), tuple(value for value, _ in scores), accuracies or None)
 
 
 @torch.no_grad()
@@ -67,17 +66,17 @@ def load(network: nn.Module, weights: Weights) -> None:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, batches: Batches, loss: Loss = F.cross_entropy) -> tuple[float, float | None]:
-    """Mean loss and accuracy of a network in the mode (training or evaluation) in which it is.
+def evaluate(network: nn.Module, batches: Batches, loss: OutputLoss = F.cross_entropy) -> tuple[float, float | None]:
+    """Return mean loss and accuracy of a network, in the mode (training or evaluation) in which it is.
 
     Args:
         network: maps an input to outputs (B, C, ...).
         batches: (input, label) pairs; they are moved to the device of the network.
-        loss: of outputs and labels, the mean over a batch.
+        loss: maps outputs and labels to the mean loss of a batch.
 
     Returns:
-        The loss and the accuracy, means over all samples; None for the accuracy if the labels are not
-        class indices (B, ...).
+        The loss and the accuracy, as means over all samples; the accuracy is None if the labels are not class indices
+        (B, ...).
 
     Raises:
         ValueError: ``batches`` is empty.
@@ -88,7 +87,7 @@ def evaluate(network: nn.Module, batches: Batches, loss: Loss = F.cross_entropy)
         (0.5, 0.5)
     """
     total, correct, seen, scored = 0.0, 0.0, 0, True
-    for inputs, label in pairs(batches, network):
+    for inputs, label in checked_batches(batches, network):
         output = network(inputs)
         total += float(loss(output, label)) * len(label)
         seen += len(label)
@@ -102,9 +101,8 @@ def evaluate(network: nn.Module, batches: Batches, loss: Loss = F.cross_entropy)
 def re_estimate_norms(network: nn.Module, batches: Batches) -> None:
     """Replace the running statistics of batch norms by those of ``batches``, in place, in one pass.
 
-    Every batch counts by its size. All other layers are in evaluation mode, and so is the network
-    afterwards. As in training, variances are those within a batch: use batches as large as in training
-    or larger.
+    Every batch counts by its size. All other layers are in evaluation mode, as is the whole network afterwards.
+    Variances are those within a batch, as in training: use batches as large as in training or larger.
 
     Raises:
         ValueError: ``batches`` is empty.
@@ -125,7 +123,7 @@ def re_estimate_norms(network: nn.Module, batches: Batches) -> None:
         norm.reset_running_stats()
         norm.train()
     seen = 0
-    for inputs, _ in pairs(batches, network):
+    for inputs, _ in checked_batches(batches, network):
         seen += len(inputs)
         for norm in norms:
             norm.momentum = len(inputs) / seen
@@ -135,8 +133,8 @@ def re_estimate_norms(network: nn.Module, batches: Batches) -> None:
     network.eval()
 
 
-def pairs(batches: Batches, network: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches on the device of the network, each checked."""
+def checked_batches(batches: Batches, network: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches that hold samples, each checked and on the device of the network."""
     if isinstance(batches, Iterator):
         raise TypeError(
             f"batches is a {type(batches).__name__}, which can be read only once: give a DataLoader or list(batches)"

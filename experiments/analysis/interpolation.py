@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import nn
 
-from .evaluation import Batches, Loss, LossProfile, loss_along
-from .solutions import Weights, check_same_masks, check_solution
+from .evaluation import Batches, LossProfile, OutputLoss, loss_along
+from .solutions import Weights, check_same_masks, check_solution, straight_line
 
-# the paper's 29 positions from -0.2 to 1.2, with 0 and 1 exactly among them
+# the paper's 29 positions from -0.2 to 1.2, among them exactly 0 and 1
 ALPHAS = tuple(step / 20 for step in range(-4, 25))
 
 
@@ -22,29 +22,28 @@ def loss_along_line(
     batches: Batches,
     *,
     alphas: Sequence[float] = ALPHAS,
-    loss: Loss = F.cross_entropy,
+    loss: OutputLoss = F.cross_entropy,
     start_masks: Weights | None = None,
     end_masks: Weights | None = None,
 ) -> LossProfile:
-    """The loss of (1 - alpha) * start + alpha * end, for all parameters, biases and norms included.
+    """Return the loss of (1 - alpha) * start + alpha * end, for all parameters, biases and norms included.
 
-    Running statistics of batch norms are estimated anew from ``batches`` at each position. ``module`` is
-    not changed.
+    Running statistics of batch norms are estimated anew from ``batches`` at each position. ``module`` is not changed.
 
     Args:
-        module: the network of both solutions; maps inputs to outputs (B, C, ...). Its weights do not matter.
+        module: the network of both solutions, which maps inputs to outputs (B, C, ...). Its weights do not matter.
         start: weights by parameter name, such as a state dict.
-        end: the same of the other solution.
-        batches: (input, label) pairs, read once a position (twice with batch norms). A list in memory is
-            fastest, on a CPU in batches of 100 to 250; a loader that shuffles or augments adds its noise.
-        alphas: positions; outside [0, 1] the line goes on beyond the solutions.
-        loss: of outputs and labels, the mean over a batch.
-        start_masks: bool masks by weight, if the solution is sparse. Zeros do not tell a mask.
-        end_masks: the same of the other solution; they must be equal.
+        end: the weights of the other solution.
+        batches: (input, label) pairs, read once a position (twice with batch norms). A list in memory is fastest, on a
+            CPU in batches of 100 to 250; a loader that shuffles or augments adds noise.
+        alphas: positions on the line; outside [0, 1] it goes on beyond the solutions.
+        loss: maps outputs and labels to the mean loss of a batch.
+        start_masks: bool masks by weight, if the solution is sparse; they cannot be read off the zeros.
+        end_masks: the masks of the other solution, which must equal those of the first.
 
     Raises:
-        ValueError: a solution is not one of ``module`` or not finite, the masks differ or are not those
-            of the solutions, there is no data, or a loss is not a number.
+        ValueError: a solution is not one of ``module`` or not finite, the masks differ or are not those of the
+            solutions, there is no data, or a loss is not a number.
         TypeError: ``batches`` can be read only once, or a mask is not bool.
 
     Example:
@@ -55,34 +54,24 @@ def loss_along_line(
         (1.0, 0.25, 0.0)
 
     Reference:
-        Evci et al. 2022, section on lottery tickets: 29 positions, training loss. How they treat batch norm is
-        not stated.
+        Evci et al. 2022, section on lottery tickets: 29 positions, training loss. They do not say how they treat batch
+        norm.
     """
     check_solution("start", start, module, start_masks)
     check_solution("end", end, module, end_masks)
     check_same_masks(start_masks, end_masks)
-    line = {
-        name: (start[name].detach().to(parameter), end[name].detach().to(parameter))
-        for name, parameter in module.named_parameters()
-    }
-    return loss_along(
-        lambda alpha: {name: (1 - alpha) * first + alpha * last for name, (first, last) in line.items()},
-        module,
-        batches,
-        alphas,
-        loss,
-    )
+    return loss_along(straight_line(module, start, end), module, batches, alphas, loss)
 
 
 def barrier(losses: Sequence[float], alphas: Sequence[float] = ALPHAS) -> float:
-    """Height of the barrier between two solutions: the largest loss on [0, 1] above the worse end; 0 or more.
+    """Return the height of the barrier between two solutions: the largest loss on [0, 1] above the worse end, or 0.
 
     Args:
-        losses: one a position.
+        losses: losses, one a position.
         alphas: the positions, 0 and 1 among them; those outside [0, 1] do not count.
 
     Raises:
-        ValueError: the lengths differ, 0 or 1 is missing, a loss is NaN or one at an end infinite.
+        ValueError: the lengths differ, 0 or 1 is missing, a loss is NaN, or one at an end is infinite.
 
     Example:
         >>> barrier([0.5, 2.0, 1.0, 9.0], [0.0, 0.5, 1.0, 1.5])

@@ -1,8 +1,8 @@
-"""Solutions: the weights of a trained network by parameter name, and which of them can be compared."""
+"""Solutions, the weights of a trained network by parameter name: the line between two, and which can be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ Weights = Mapping[str, Tensor]
 
 
 def norms_of(module: nn.Module) -> dict[str, _NormBase]:
-    """The layers that keep running statistics of the data (batch norms, mostly), by name."""
+    """Return the layers that keep running statistics of the data (batch norms, mostly), by name."""
     return {
         name: layer
         for name, layer in module.named_modules()
@@ -22,22 +22,30 @@ def norms_of(module: nn.Module) -> dict[str, _NormBase]:
     }
 
 
+def straight_line(module: nn.Module, start: Weights, end: Weights) -> Callable[[float], dict[str, Tensor]]:
+    """Return the function from alpha to (1 - alpha) * start + alpha * end, for all parameters of ``module``."""
+    ends = {
+        name: (start[name].detach().to(parameter), end[name].detach().to(parameter))
+        for name, parameter in module.named_parameters()
+    }
+    return lambda alpha: {name: (1 - alpha) * first + alpha * last for name, (first, last) in ends.items()}
+
+
 def check_solution(argument: str, solution: Weights, module: nn.Module, masks: Weights | None = None) -> None:
     """Refuse what is not a solution of ``module``.
 
-    A solution names every parameter of the module, as ``module.state_dict()`` or
-    ``dict(module.named_parameters())`` do. Buffers may be there too: running statistics of norms are not
-    read, others must be those of the module.
+    A solution names every parameter of the module, as ``module.state_dict()`` or ``dict(module.named_parameters())``
+    do. It may hold buffers, too: running statistics of norms are not read, others must equal those of the module.
 
     Args:
-        argument: what the solution is called in an error.
+        argument: name of the solution in error messages.
         solution: tensors by name.
         module: the network, for names and shapes; its own weights do not matter.
-        masks: bool masks of the sparse weights, True = active; the solution is 0 outside.
+        masks: bool masks of the sparse weights, True = active; the solution is 0 outside of them.
 
     Raises:
-        ValueError: a name is missing or unknown, a shape or a buffer differs, a weight is not finite or
-            not 0 outside its mask; ``masks`` is empty.
+        ValueError: a name is missing or unknown, a shape or a buffer differs, a weight is not finite or not 0 outside
+            its mask; ``masks`` is empty.
         TypeError: a mask is not bool.
     """
     network, parameters, known = type(module).__name__, dict(module.named_parameters()), module.state_dict()
@@ -66,7 +74,7 @@ def check_same_masks(start_masks: Weights | None, end_masks: Weights | None) -> 
     """Refuse masks that differ; None means that every weight is active.
 
     Raises:
-        ValueError: one has a name that the other lacks, or an entry differs.
+        ValueError: one of them has a name that the other lacks, or an entry differs.
     """
     first, second = start_masks or {}, end_masks or {}
     if odd := sorted(set(first) ^ set(second)):

@@ -19,8 +19,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from datamodules import LSP_SKELETON, LSPDataModule, PoseAugmentation, PoseDataModule, SyntheticPoseDataModule
-from lightning_modules.heatmaps import heatmap_loss
 from lightning_modules.networks import RePose, SimpleBaseline
+from lightning_modules.pose.heatmaps import heatmap_loss
 
 from ..pose.costs import SIZES, kinematics
 

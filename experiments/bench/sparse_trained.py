@@ -18,7 +18,7 @@ from pytorch_lightning.cli import LightningCLI
 from rich.console import Console
 from torch import nn
 
-from callbacks import read_masks
+from callbacks import read_checkpoint, read_masks
 from lightning_modules.sparse_inference import load_sparse, save_sparse
 
 from ..provenance import append_row
@@ -54,7 +54,7 @@ def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: in
         "config": run_name(checkpoint, config),
         "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
         "seed": cli.datamodule.seed,
-        "steps": torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"],
+        "steps": read_checkpoint(checkpoint)["global_step"],
         "sparsity": f"{masks.sparsity:.3f}",
         "test_images": len(cli.datamodule.test_dataloader().dataset),
         "score": score,

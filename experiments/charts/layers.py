@@ -1,4 +1,4 @@
-"""What happens in each layer, as pictures: gradient flow and churn over steps, and where the weights are."""
+"""Charts of what happens in each layer: gradient flow and mask churn over steps, and where the weights are."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from .text import escaped
 
-CELLS = 64  # of a density map, along each side
-ALL_CELLS = 16 * CELLS**2  # of all maps of a figure, so that deep networks stay light
+CELLS = 64  # along each side of a density map
+ALL_CELLS = 16 * CELLS**2  # in all maps of a figure, so that figures of deep networks stay small
 COLUMNS = 4
 TEMPLATE = "plotly_white"
 
 
 def flow_heatmap(names: Sequence[str], steps: Sequence[int], values: Sequence[Sequence[float]]) -> go.Figure:
-    """Norms of the active gradient, layer by step, in colours on a log scale.
+    """Draw the norms of the active gradient, layer by step, in colours on a log scale.
 
     Args:
-        names: of the layers, from the input on.
+        names: names of the layers, from the input on.
         steps: optimizer steps, ascending.
-        values: for each layer the norms at ``steps``; what is 0 or no finite number is left blank.
+        values: for each layer the norms at ``steps``; cells of 0 and of what is no finite number are blank.
 
     Raises:
-        ValueError: there are not as many rows as names, or one is not as long as ``steps``.
+        ValueError: there are not as many rows as names, or a row is not as long as ``steps``.
     """
     logs = [[math.log10(v) if 0 < v < math.inf else None for v in row] for row in values]
     shown = [v for row in logs for v in row if v is not None]
@@ -36,33 +36,33 @@ def flow_heatmap(names: Sequence[str], steps: Sequence[int], values: Sequence[Se
 
 
 def churn_heatmap(names: Sequence[str], steps: Sequence[int], values: Sequence[Sequence[float]]) -> go.Figure:
-    """Shares of the active weights that mask updates replaced, layer by step.
+    """Draw the shares of the active weights that mask updates replaced, layer by step.
 
     Args:
-        names: of the layers, from the input on.
+        names: names of the layers, from the input on.
         steps: optimizer steps of mask updates, ascending.
         values: for each layer the shares at ``steps``, in [0, 1].
 
     Raises:
-        ValueError: there are not as many rows as names, or one is not as long as ``steps``.
+        ValueError: there are not as many rows as names, or a row is not as long as ``steps``.
     """
     return _heatmap("Mask churn", names, steps, values, values, {"tickformat": ".0%", "title": {"text": "new"}})
 
 
 def density_maps(masks: Mapping[str, Tensor]) -> go.Figure:
-    """Where the active weights of every layer are: a small map of its density, inputs to the right, outputs down.
+    """Draw where the active weights of every layer are, as a map of its density: inputs to the right, outputs down.
 
-    All maps are of one size, whatever the sizes of the layers.
+    All maps have one size, whatever the sizes of the layers.
 
     Args:
-        masks: True = active. Convolutions are averaged over their kernels, and all over blocks of inputs and outputs,
-            to 64 cells a side, or less for many layers. A weight with one dimension is a map of one row.
+        masks: True = active. Convolutions are averaged over their kernels, and all weights over blocks of inputs and
+            outputs, to 64 cells a side, or fewer for many layers. A weight with one dimension is a map of one row.
     """
     cells = min(CELLS, max(8, math.isqrt(ALL_CELLS // max(len(masks), 1))))
     columns = min(COLUMNS, max(len(masks), 1))
     rows = math.ceil(len(masks) / columns)
-    pitch = cells + cells // 4  # with the room for a title
-    # one picture of all maps: plotly takes seconds to make 50 subplots
+    pitch = cells + cells // 4  # leaves room for a title
+    # all maps are one picture, since plotly takes seconds to make 50 subplots
     sheet: list[list[float | None]] = [[None] * (pitch * columns) for _ in range(pitch * rows)]
     titles = []
     for index, (name, mask) in enumerate(masks.items()):

@@ -1,4 +1,4 @@
-"""Text in plotly figures, which read a part of HTML and, between dollars, TeX."""
+"""Text in plotly figures, which interpret some HTML and, between dollars, TeX."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import html
 
 
 def escaped(text: str) -> str:
-    """What plotly shows as exactly ``text``, for titles, labels and names of categories.
+    """Return what plotly shows as exactly ``text``, for titles, labels and names of categories.
 
     Example:
         >>> escaped("<b>$x$")

@@ -1,4 +1,4 @@
-"""How numbers are distributed: weights, gradients, eigenvalues."""
+"""Charts of how numbers are distributed: weights, gradients, eigenvalues."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LOG = {"type": "log", "dtick": 1, "exponentformat": "power"}
 
 
 def histograms(active: Tensor, inactive: Tensor, *, title: str) -> go.Figure:
-    """Values at active and at inactive weights, each as shares of their own number, on a log scale.
+    """Draw histograms of the values at active and at inactive weights, as shares of either, on a log scale.
 
     Args:
         active: values where the masks are True, of any shape; those that are no finite number are left out.
-        inactive: where they are False; maybe none.
+        inactive: values where the masks are False; there may be none.
         title: what the values are.
     """
     parts = {name: _finite(part) for name, part in (("active", active), ("inactive", inactive))}
@@ -33,12 +33,12 @@ def histograms(active: Tensor, inactive: Tensor, *, title: str) -> go.Figure:
 
 
 def spectrum(eigenvalues: Tensor, shares: Tensor | None = None, *, title: str = "Hessian spectrum") -> go.Figure:
-    """Eigenvalues as a histogram on a log scale.
+    """Draw a histogram of eigenvalues on a log scale.
 
     Args:
-        eigenvalues: (n,), all there are or those that stand for groups; 1 or more, finite.
-        shares: (n,), of the spectrum that each stands for; None for equal ones.
-        title: what they are of.
+        eigenvalues: (n,), all of them or some that stand for groups; 1 or more, finite.
+        shares: (n,), the share of the spectrum that each eigenvalue stands for; None for equal shares.
+        title: what has these eigenvalues.
     """
     weights = torch.full_like(eigenvalues, 1 / len(eigenvalues)) if shares is None else shares
     low, high = float(eigenvalues.min()), float(eigenvalues.max())

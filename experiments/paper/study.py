@@ -14,13 +14,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from ..progress import progress
 from ..provenance import read_rows, write_rows
 from .arms import PRUNED, Arm
 from .hessian_progress import HessianProgress
-from .train import Settings, train
+from .train import Settings, read_product, train
 
 T = TypeVar("T")
 
@@ -80,7 +78,7 @@ def _name(arm: Arm, seed: int) -> str:
 
 
 def _finished(product: Path, steps: int) -> dict[str, object]:
-    row: dict[str, object] = torch.load(product, weights_only=True)["row"]
+    row: dict[str, object] = read_product(product)["row"]
     if row["steps"] != steps:
         raise ValueError(
             f"{str(product)!r} is of a run of {row['steps']} steps, not of {steps}: give studies of different --steps "

@@ -17,7 +17,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from callbacks import GradientFlowMonitor, HessianSpectrum
-from callbacks.files.safe_files import write_whole
+from callbacks.files.safe_files import read_safely, write_whole
 from callbacks.sparsity import Masks
 from callbacks.sparsity.analysis.curvature import Progress
 from datamodules import MNISTDataModule
@@ -76,7 +76,7 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
     pl.seed_everything(drawn, verbose=False)
     network = arm.network().to(memory_format=torch.channels_last)  # a third faster than the default
     if pruned and arm.weights in ("start", "end"):
-        network.load_state_dict(torch.load(pruned, weights_only=True)[arm.weights])
+        network.load_state_dict(read_product(pruned)[arm.weights])
     owner = None
     if arm.method:
         owner = arm.method(seed=drawn, **({"masks_from": pruned} if pruned else {}))
@@ -127,8 +127,15 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
 
 
 def read_product(path: Path) -> dict[str, Any]:
-    """What :func:`train` kept, with ``masks`` unpacked where there are any."""
-    kept: dict[str, Any] = torch.load(path, weights_only=True)
+    """Read what :func:`train` kept, with ``masks`` unpacked where there are any.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or not the product of a run.
+    """
+    kept = read_safely(path)
+    if not isinstance(kept, dict) or not {"row", "start", "end", "probabilities"} <= kept.keys():
+        raise ValueError(f"{str(path)!r} is not what a run of the study leaves: delete it, and the run is made again")
     for state in kept.pop("callbacks", {}).values():
         masks = Masks.from_state_dict(state["masks"])
         kept["masks"] = {name.removeprefix("network."): mask for name, mask in masks.items()}

@@ -1,4 +1,4 @@
-"""python -m experiments.pose: commands for human poses; pictures of them."""
+"""Human poses: the commands of python -m experiments.pose, and pictures of poses."""
 
 from .pose_pictures import PosePictures
 

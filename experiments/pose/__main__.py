@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from ..command import run_command
 from . import costs, evaluate, predict, reproduce, robustness, score
 
-# each has add_command, which adds its parser and says what to run
+# each has add_command, which adds its parser and sets the function to run
 COMMANDS = (evaluate, predict, score, robustness, costs, reproduce)
 
 
 def main(args: Sequence[str] | None = None) -> None:
+    """Run one command, as from the shell; ``args`` replaces the arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.pose", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:

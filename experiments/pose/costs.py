@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -16,8 +15,7 @@ from callbacks.sparsity import multiply_adds
 from datamodules import LSP_SKELETON, MPII_SKELETON, Skeleton
 from lightning_modules.networks import Kinematics, RePose
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
+from ..markdown import table
 
 SIZES: Mapping[str, Mapping[str, int]] = {"small": RePose.SMALL, "medium": RePose.MEDIUM, "base": RePose.BASE}
 INPUT = 256
@@ -25,14 +23,14 @@ INPUT = 256
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network has and does for one image of 256x256 px.
+    """The cost of a network for one image of 256x256 px.
 
     Args:
-        network: which.
-        joints: K.
-        parameters: all of them.
+        network: name of the network.
+        joints: number of joints.
+        parameters: number of all parameters.
         gmac: multiply-adds of its convolutions, in 1e9, as the design is drawn.
-        gmac_run: as it runs: the decoder's 1x1 convolutions come before the upsampling.
+        gmac_run: multiply-adds as it runs, with the decoder's 1x1 convolutions before the upsampling.
     """
 
     network: str
@@ -43,66 +41,66 @@ class Cost:
 
     @property
     def gflops(self) -> float:
-        """Multiplication and addition counted as two."""
+        """Return the operations in 1e9, with multiplication and addition counted as two."""
         return 2 * self.gmac
 
 
-def cost(name: str, network: RePose) -> Cost:
-    """Count, without computing: the network is on the meta device."""
+def count_cost(name: str, network: RePose) -> Cost:
+    """Count the cost of a network on the meta device, without computing anything."""
     counts = multiply_adds(network, torch.empty(1, 3, INPUT, INPUT, device="meta"))
     run = sum(counts.values())
-    # drawn, the coarse half of each fusion works at twice the resolution: four times the cells
+    # as drawn, the coarse half of each fusion works at twice the resolution, on four times the cells
     drawn = run + 3 * sum(count for weight, count in counts.items() if weight.endswith(".coarse.weight"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(name, network.updates.kinematics.num_joints, parameters, drawn / 1e9, run / 1e9)
 
 
-def costs() -> list[Cost]:
-    """The sizes on both data sets, the loopy graphs, and the networks without updates."""
-    found = []
+def count_costs() -> list[Cost]:
+    """Count the sizes on both data sets, the loopy graphs, and the networks without updates."""
+    costs = []
     with torch.device("meta"):
         for skeleton in (MPII_SKELETON, LSP_SKELETON):
             tree = kinematics(skeleton)
             for size, arguments in SIZES.items():
-                found.append(cost(f"{size}, {skeleton.name}", RePose(tree, **arguments)))
+                costs.append(count_cost(f"{size}, {skeleton.name}", RePose(tree, **arguments)))
             loopy = replace(tree, edges=(*skeleton.edges, *skeleton.loops))
-            found.append(cost(f"base, {skeleton.name}, loopy graph", RePose(loopy)))
+            costs.append(count_cost(f"base, {skeleton.name}, loopy graph", RePose(loopy)))
             without = replace(tree, passes=())
-            found.append(cost(f"base, {skeleton.name}, without updates", RePose(without)))
-            found.append(cost(f"base, {skeleton.name}, matched control", RePose(without, extra_blocks=4)))
-    return found
+            costs.append(count_cost(f"base, {skeleton.name}, without updates", RePose(without)))
+            costs.append(count_cost(f"base, {skeleton.name}, matched control", RePose(without, extra_blocks=4)))
+    return costs
 
 
 def kinematics(skeleton: Skeleton) -> Kinematics:
-    """The skeleton's tree, updated inward and outward."""
+    """Return the tree of a skeleton, updated inward and outward."""
     return Kinematics(len(skeleton.joints), skeleton.edges, skeleton.root)
 
 
 def cost_table() -> str:
-    """The same as a Markdown table."""
-    head = ["| network | parameters | G multiply-adds | GFLOPs (2 each) | as it runs |", "|---|---:|---:|---:|---:|"]
-    rows = (
-        f"| {row.network} | {row.parameters / 1e6:.3f}M | {row.gmac:.2f} | {row.gflops:.2f} | {row.gmac_run:.2f} |"
-        for row in costs()
-    )
-    return "\n".join([*head, *rows])
+    """Return the costs as a Markdown table."""
+    header = ["network", "parameters", "G multiply-adds", "GFLOPs (2 each)", "as it runs"]
+    return table(header, ([cost.network, f"{cost.parameters / 1e6:.3f}M", *_shown(cost)] for cost in count_costs()))
 
 
-def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``costs``."""
+def _shown(cost: Cost) -> list[str]:
+    return [f"{number:.2f}" for number in (cost.gmac, cost.gflops, cost.gmac_run)]
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``costs``."""
     parser = commands.add_parser("costs", help=__doc__, description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> None:
-    """Print them."""
+    """Print the costs."""
     if chosen.json:
-        print(json.dumps([{**asdict(row), "gflops": row.gflops} for row in costs()], indent=2))
+        print(json.dumps([{**asdict(cost), "gflops": cost.gflops} for cost in count_costs()], indent=2))
         return
-    table = Table(title="RePose, one image of 256x256 px; convolutions only")
+    printed = Table(title="RePose, one image of 256x256 px; convolutions only")
     for column in ("network", "parameters", "G multiply-adds", "GFLOPs (2 each)", "G multiply-adds as it runs"):
-        table.add_column(column, justify="left" if column == "network" else "right")
-    for row in costs():
-        table.add_row(row.network, f"{row.parameters:,}", f"{row.gmac:.2f}", f"{row.gflops:.2f}", f"{row.gmac_run:.2f}")
-    Console().print(table)
+        printed.add_column(column, justify="left" if column == "network" else "right")
+    for cost in count_costs():
+        printed.add_row(cost.network, f"{cost.parameters:,}", *_shown(cost))
+    Console().print(printed)

@@ -1,4 +1,4 @@
-"""All scores of predicted poses, side by side, each with its convention."""
+"""The scores of predicted poses by every convention in use, side by side."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol, torso_size
-from lightning_modules.pose_scores import (
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, torso_size
+from lightning_modules.pose.scores import (
     area_under_curve,
     bootstrap_interval,
     correct_joints,
@@ -39,11 +39,11 @@ PRINTED_BY = {
 
 @dataclass(frozen=True)
 class Score:
-    """A number and how it is made.
+    """A score and the convention that it follows.
 
     Args:
-        percent: in [0, 100]; None if there was nothing to take a share of.
-        convention: what is averaged, how errors compare with the threshold, and who prints it.
+        percent: the score in [0, 100]; None if there was nothing to take a share of.
+        convention: what is averaged, how errors compare with the threshold, and who prints this score.
     """
 
     percent: float | None
@@ -52,16 +52,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores of one file.
+    """The scores of a file of predictions.
 
     Args:
         protocol: name of the protocol.
         people: number of people.
         annotated: number of joints that count.
-        scores: by key; the main score is the first one.
-        interval_95: bootstrap interval of the main score over people, percent.
-        columns: the columns of result tables at the main threshold by <=, percent.
-        joints: each joint at the main threshold by <=, percent; None where nobody has it annotated.
+        scores: scores by key; the first one is the main score.
+        interval_95: bootstrap interval of the main score over people, in percent.
+        columns: scores of the columns of result tables at the main threshold by <=, in percent.
+        joints: scores of all joints at the main threshold by <=, in percent; None where nobody has it annotated.
         notes: what is suspicious about the file.
     """
 
@@ -75,28 +75,30 @@ class Evaluation:
     notes: list[str]
 
 
-def evaluate(found: Predictions, protocol: PoseProtocol, *, seed: int = 0) -> Evaluation:
-    """Score predictions by every convention in use; ``seed`` is that of the bootstrap."""
-    errors = normalized_errors(found.pred, found.target, found.visible, found.size)
-    fractions = 100 * per_joint(correct_joints(errors, protocol.threshold), found.visible)
+def evaluate(predictions: Predictions, protocol: PoseProtocol, *, seed: int = 0) -> Evaluation:
+    """Score predictions by every convention in use; ``seed`` is the seed of the bootstrap."""
+    errors = normalized_errors(predictions.pred, predictions.target, predictions.visible, predictions.size)
+    fractions = 100 * per_joint(correct_joints(errors, protocol.threshold), predictions.visible)
     scored = list(protocol.scored)
-    counted = found.visible[:, scored]
+    counted = predictions.visible[:, scored]
     low, high = bootstrap_interval(correct_joints(errors[:, scored], protocol.threshold), counted, seed=seed)
+    scores = _joint_scores(errors, predictions, protocol)
+    scores |= _part_scores(predictions, protocol) | _mirror_scores(predictions, protocol)
     return Evaluation(
         protocol=protocol.name,
         people=len(errors),
         annotated=int(counted.sum()),
-        scores=_joint_scores(errors, found, protocol) | _part_scores(found, protocol) | _mirror_scores(found, protocol),
+        scores=scores,
         interval_95=(100 * low, 100 * high),
         columns={name: _number(fractions[list(joints)].mean()) for name, joints in protocol.columns.items()},
         joints=dict(zip(protocol.joints, map(_number, fractions), strict=True)),
-        notes=_notes(found, protocol),
+        notes=_notes(predictions, protocol),
     )
 
 
-def _joint_scores(errors: torch.Tensor, found: Predictions, protocol: PoseProtocol) -> dict[str, Score]:
+def _joint_scores(errors: torch.Tensor, predictions: Predictions, protocol: PoseProtocol) -> dict[str, Score]:
     scored = list(protocol.scored)
-    errors, counted = errors[:, scored], found.visible[:, scored]
+    errors, counted = errors[:, scored], predictions.visible[:, scored]
     limit = protocol.auc_limit
     rows = [
         (protocol.threshold, "weighted_le", weighted_mean, "weighted, <="),
@@ -113,21 +115,21 @@ def _joint_scores(errors: torch.Tensor, found: Predictions, protocol: PoseProtoc
     return scores | {f"auc@{limit:g}": Score(area, f"weighted, <=, trapezoids over 0, 0.01, ..., {limit:g}")}
 
 
-def _part_scores(found: Predictions, protocol: PoseProtocol) -> dict[str, Score]:
+def _part_scores(predictions: Predictions, protocol: PoseProtocol) -> dict[str, Score]:
     scores = {}
     for name, ends in ("strict", "each end"), ("loose", "mean of both ends"):
-        poses = (found.pred, found.target, found.visible)
+        poses = (predictions.pred, predictions.target, predictions.visible)
         correct, counted = correct_parts(*poses, protocol.parts, strict=name == "strict")
         percent = 100 * weighted_mean(correct, counted) if counted.any() else None
         scores[f"pcp_{name}"] = Score(percent, f"weighted; {ends} <= half the part; head, limbs, no torso")
     return scores
 
 
-def _mirror_scores(found: Predictions, protocol: PoseProtocol) -> dict[str, Score]:
+def _mirror_scores(predictions: Predictions, protocol: PoseProtocol) -> dict[str, Score]:
     scored, threshold = list(protocol.scored), protocol.threshold
-    poses = (found.pred, found.target, found.visible, found.size)
+    poses = (predictions.pred, predictions.target, predictions.visible, predictions.size)
     mirrored = mirrored_joints(*poses, protocol.mirror, threshold)[:, scored]
-    counted, correct = found.visible[:, scored], correct_joints(normalized_errors(*poses), threshold)[:, scored]
+    counted, correct = predictions.visible[:, scored], correct_joints(normalized_errors(*poses), threshold)[:, scored]
     wrong = counted & ~correct
     share = 100 * weighted_mean(mirrored, wrong) if wrong.any() else None
     either = 100 * weighted_mean(correct | mirrored, counted)
@@ -137,18 +139,18 @@ def _mirror_scores(found: Predictions, protocol: PoseProtocol) -> dict[str, Scor
     }
 
 
-def _notes(found: Predictions, protocol: PoseProtocol) -> list[str]:
+def _notes(predictions: Predictions, protocol: PoseProtocol) -> list[str]:
     if protocol is not LSP:
         return []
     ends = [protocol.joints.index(name) for name in ("left_shoulder", "right_hip")]
-    torso = torso_size(found.target)
-    other = found.visible[:, ends].all(1) & ~torch.isclose(found.size, torso, rtol=0.01, atol=0.1)
+    torso = torso_size(predictions.target)
+    other = predictions.visible[:, ends].all(1) & ~torch.isclose(predictions.size, torso, rtol=0.01, atol=0.1)
     if not other.any():
         return []
     person = int(other.nonzero()[0])
     return [
         f"size is not the torso from left shoulder to right hip for {int(other.sum())} of {len(other)} people (person "
-        f"{person}: {found.size[person]:.1f}, torso {torso[person]:.1f} px): these are not LSP's scores"
+        f"{person}: {predictions.size[person]:.1f}, torso {torso[person]:.1f} px): these are not LSP's scores"
     ]
 
 
@@ -157,7 +159,7 @@ def _number(value: torch.Tensor) -> float | None:
 
 
 def tables(result: Evaluation) -> list[Table]:
-    """The columns of result tables, and all scores; percent."""
+    """Return two tables in percent: the columns of result tables, and all scores."""
     columns = Table(title=f"{result.protocol}: {result.people:,} people, {result.annotated:,} annotated joints")
     for name in result.columns:
         columns.add_column(name, justify="right")
@@ -168,8 +170,8 @@ def tables(result: Evaluation) -> list[Table]:
     scores.add_column("95 %", justify="right")
     scores.add_column("convention")
     low, high = result.interval_95
-    for place, (name, score) in enumerate(result.scores.items()):
-        interval = f"{low:.1f} .. {high:.1f}" if place == 0 else ""
+    for index, (name, score) in enumerate(result.scores.items()):
+        interval = f"{low:.1f} .. {high:.1f}" if index == 0 else ""
         scores.add_row(name, _shown(score.percent, 3), interval, score.convention)
     return [columns, scores]
 
@@ -179,6 +181,7 @@ def _shown(value: float | None, digits: int) -> str:
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``evaluate``."""
     parser = commands.add_parser("evaluate", help="score a file of predicted poses", description=__doc__)
     parser.add_argument("predictions", type=Path, help=".npz with pred, target, visible, size; or .mat")
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True, help="which joints count, and for which size")
@@ -190,8 +193,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _run(chosen: argparse.Namespace) -> None:
     protocol = PROTOCOLS[chosen.protocol]
-    found = read_predictions(chosen.predictions, protocol, chosen.ground_truth)
-    result = evaluate(found, protocol, seed=chosen.seed)
+    predictions = read_predictions(chosen.predictions, protocol, chosen.ground_truth)
+    result = evaluate(predictions, protocol, seed=chosen.seed)
     if chosen.json:
         print(json.dumps(asdict(result), indent=2, allow_nan=False))
         return

@@ -1,4 +1,4 @@
-"""The page of pose results: what was trained on real images, from its rows."""
+"""The page of pose results, made from the rows of what was trained on real images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..markdown import table
 from ..provenance import read_rows
 from ..result_rows import Row, by_config, draw_against_cost, mean, origin, together
 from . import published
-from .pictures import plot_alphas, save
+from .drawing import plot_alphas, save
 
 PARTS = ("Head", "Sho", "Elb", "Wri", "Hip", "Kne", "Ank")  # the columns of published tables
 
 
 def pose_page(rows_of: Path) -> str:
-    """Markdown: one line a configuration, and where its runs come from.
+    """Return a page of Markdown, with one line a configuration, and what its runs come from.
 
     Args:
         rows_of: CSV file of ``python -m experiments.pose reproduce``.
@@ -36,7 +36,7 @@ def pose_page(rows_of: Path) -> str:
             "share of the wrong joints that are right for the other side of the body, *either side* the score that "
             "takes them for right. G multiply-adds are those of an image: dense, and with the active weights alone.",
             "",
-            _table(runs),
+            _run_table(runs),
             "",
             f"![score against cost]({rows_of.stem}_cost.png)",
             "",
@@ -45,7 +45,7 @@ def pose_page(rows_of: Path) -> str:
             "Mean of both sides, and of neck and head top. Below: published networks trained on the same images, "
             "recomputed from their authors' predictions.",
             "",
-            *_parts(runs),
+            _joint_table(runs),
             "",
             *_against_controls(runs),
             *_alphas(rows_of),
@@ -57,37 +57,37 @@ def pose_page(rows_of: Path) -> str:
 
 
 def pose_table(files: Sequence[Path]) -> str:
-    """A line a configuration, those of each file after those of the one before."""
-    lines = [
-        "| configuration | steps | PCK@0.2, % (mean) | by seed | sparsity | G multiply-adds, active weights |",
-        "|---|---:|---:|---|---:|---:|",
+    """Return a table with one line a configuration, file after file."""
+    header = ["configuration", "steps", "PCK@0.2, % (mean)", "by seed", "sparsity", "G multiply-adds, active weights"]
+    by_file = [read_rows(file) for file in files]
+    body = [
+        [*_scores(config, rows), rows[0]["sparsity"], rows[0]["active_gmac"]]
+        for rows_of_file in by_file
+        for config, rows in by_config(rows_of_file, "score").items()
     ]
-    everything = [read_rows(file) for file in files]
-    for rows_of_file in everything:
-        for config, rows in by_config(rows_of_file, "score").items():
-            scores = [f"{mean(rows, 'score'):.2f}", ", ".join(row["score"] for row in rows)]
-            cells = [f"`{config}`", together(rows, "steps"), *scores, rows[0]["sparsity"], rows[0]["active_gmac"]]
-            lines.append(f"| {' | '.join(cells)} |")
-    pooled = [row for rows in everything for row in rows]
+    pooled = [row for rows in by_file for row in rows]
     people, tested = (together(pooled, column) for column in ("train_people", "test_people"))
     note = (
         f"Leeds Sports Pose with its extended set, {people} people to train on, batches of 32, all {tested} test "
         f"people, flip test. {origin(pooled)}"
     )
-    return "\n".join([*lines, "", note])
+    return "\n".join([table(header, body, left=["by seed"]), "", note])
 
 
-def _table(runs: Mapping[str, Sequence[Row]]) -> str:
+def _scores(config: str, rows: Sequence[Row]) -> list[str]:
+    """Return the cells of configuration, steps, mean score and scores by seed."""
+    by_seed = ", ".join(row["score"] for row in rows)
+    return [f"`{config}`", together(rows, "steps"), f"{mean(rows, 'score'):.2f}", by_seed]
+
+
+def _run_table(runs: Mapping[str, Sequence[Row]]) -> str:
     header = ["configuration", "steps", "score (mean)", "by seed", "95 %", "no flip", "mirror", "either side"]
     header += ["sparsity", "G multiply-adds", "active", "minutes"]
     body = []
     for config, rows in runs.items():
         first = rows[0]
         cells = [
-            f"`{config}`",
-            together(rows, "steps"),
-            f"{mean(rows, 'score'):.2f}",
-            ", ".join(row["score"] for row in rows),
+            *_scores(config, rows),
             f"{first['low']} .. {first['high']}",
             f"{mean(rows, 'score_no_flip'):.2f}",
             f"{first['mirrored_share']} %",
@@ -102,7 +102,7 @@ def _table(runs: Mapping[str, Sequence[Row]]) -> str:
 
 
 def _against_controls(runs: Mapping[str, Sequence[Row]]) -> list[str]:
-    """What the kinematic updates bring, seed by seed and joint by joint."""
+    """Compare with the controls without kinematic updates, seed by seed and joint by joint."""
     lines = []
     for config, rows in runs.items():
         controls = {row["seed"]: row for row in runs.get(f"{config}_control", ())}
@@ -139,31 +139,33 @@ def _robustness(rows_of: Path) -> list[str]:
         "The test people in other boxes: every centre moved by a share of the side, in a direction drawn for each, or "
         "every side longer or shorter. Rows of `python -m experiments.pose robustness`."
     )
-    lines = ["| configuration | centre moved by, sides | side times | score | 95 % |", "|---|---:|---:|---:|---:|"]
-    for row in rows:
-        cells = [f"`{row['config']}`", row["shift"], row["scale"], row["score"], f"{row['low']} .. {row['high']}"]
-        lines.append("| " + " | ".join(cells) + " |")
+    header = ["configuration", "centre moved by, sides", "side times", "score", "95 %"]
+    body = (
+        [f"`{row['config']}`", row["shift"], row["scale"], row["score"], f"{row['low']} .. {row['high']}"]
+        for row in rows
+    )
     commits = ", ".join(sorted({row["commit"] for row in rows}))
-    return ["## How much the box matters", "", text, "", *lines, "", f"Commits {commits}.", ""]
+    return ["## How much the box matters", "", text, "", table(header, body), "", f"Commits {commits}.", ""]
 
 
 def _beside(rows_of: Path, what: str) -> Path:
     return rows_of.with_name(f"{rows_of.stem}_{what}.csv")
 
 
-def _parts(runs: Mapping[str, Sequence[Row]]) -> list[str]:
-    lines = [f"| configuration | {' | '.join(PARTS)} | all |", "|---|" + "---:|" * (len(PARTS) + 1)]
+def _joint_table(runs: Mapping[str, Sequence[Row]]) -> str:
     ours = {
         f"`{config}`": [mean(rows, part) for part in PARTS] + [mean(rows, "score")] for config, rows in runs.items()
     }
     theirs = published.LSP if all(row["data"] == "LSP" for rows in runs.values() for row in rows) else {}
-    for name, (*parts, all_joints) in [*ours.items(), *theirs.items()]:
-        lines.append(f"| {name} | " + " | ".join(f"{part:.1f}" for part in parts) + f" | {all_joints:.2f} |")
-    return lines
+    body = (
+        [name, *(f"{part:.1f}" for part in parts), f"{all_joints:.2f}"]
+        for name, (*parts, all_joints) in [*ours.items(), *theirs.items()]
+    )
+    return table(["configuration", *PARTS, "all"], body)
 
 
 def draw_alphas(rows_of: Path) -> None:
-    """The alphas of the first run that has any, as ``<name>_alphas.png`` beside the rows."""
+    """Draw the alphas of the first run that has any, as ``<name>_alphas.png`` beside the rows."""
     rows = read_rows(_beside(rows_of, "alphas"))
     first = [row for row in rows if (row["config"], row["seed"]) == (rows[0]["config"], rows[0]["seed"])]
     names = [name for name in (rows[0] if rows else {}) if "/" in name]
@@ -173,6 +175,6 @@ def draw_alphas(rows_of: Path) -> None:
 
 
 def draw_cost(rows_of: Path) -> None:
-    """Score against the multiply-adds of active weights."""
+    """Draw scores against the multiply-adds of active weights."""
     cost = "active_gmac", "G multiply-adds an image, active weights"
     draw_against_cost(rows_of, cost, ("score", "score, %"))

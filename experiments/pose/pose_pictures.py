@@ -1,4 +1,4 @@
-"""PosePictures: the best and the worst validated poses, and heatmaps, as pictures of a fit."""
+"""The callback that draws the best and the worst poses of a validation, and heatmaps."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from datamodules import PoseDataModule
 from datamodules.skeletons import Skeleton
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.networks import KinematicUpdates
-from lightning_modules.pose_estimator import PoseBatch
+from lightning_modules.pose.estimator import PoseBatch
 
-from .pictures import Image, draw_pose, heatmap_sheet, mark_joints, pixels, plot_alphas, save, sheet
+from .drawing import Image, draw_pose, heatmap_sheet, mark_joints, pixels, plot_alphas, save, sheet
 
 
 class Case(NamedTuple):
-    """A validated person."""
+    """A person of a validation, with what was predicted."""
 
     error: float  # mean over annotated joints, in sizes
     image: Tensor  # (3, H, W) in [-1, 1]
     predicted: Tensor  # (K, 2) px of the image
-    joints: Tensor
-    visible: Tensor
+    joints: Tensor  # (K, 2) px of the image
+    visible: Tensor  # (K,) bool, True where a joint is annotated
 
 
 class PosePictures(pl.Callback):
-    """After validations, draw the people found worst and best, the heatmaps of the best, and the alphas so far.
+    """A callback that draws the worst and best people of a validation, heatmaps of the best, and the alphas so far.
 
-    The files ``step<8 digits>_worst.png``, ``_best.png`` and ``_heatmaps.png`` are written, and ``alphas.png`` for a
-    network with kinematic updates, and the same pictures sent to every logger that takes images (W&B, TensorBoard).
-    White rings mark where the joints are. Needs the data of a :class:`PoseDataModule` and a
+    It writes the files ``step<8 digits>_worst.png``, ``_best.png`` and ``_heatmaps.png``, and ``alphas.png`` for a
+    network with kinematic updates, and sends the same pictures to every logger that takes images (W&B, TensorBoard).
+    White rings mark the true joints. It needs the data of a :class:`PoseDataModule` and a
     :class:`PartBasedPoseEstimator`.
 
     Args:
-        count: people on a picture.
-        every_n_validations: draw after every so many.
-        folder: where to write; None for ``pictures`` in the first logger's folder.
+        count: number of people on a picture.
+        every_n_validations: draw after every so many validations.
+        folder: folder of the files; None for ``pictures`` in the first logger's folder.
 
     Raises:
-        ValueError: a count is below 1.
-        TypeError: at the start, for another module or data module.
+        ValueError: ``count`` or ``every_n_validations`` is below 1.
+        TypeError: at the start, the module or the data module is of another class.
     """
 
     def __init__(self, count: int = 8, *, every_n_validations: int = 1, folder: str | Path | None = None) -> None:
@@ -58,7 +58,7 @@ class PosePictures(pl.Callback):
         self._validations = 0
         self._best: list[Case] = []
         self._worst: list[Case] = []
-        self.alphas: dict[str, dict[int, float]] = {}  # <pass>/<joint> -> step -> factor, at every validation
+        self.alphas: dict[str, dict[int, float]] = {}  # <pass>/<joint> -> step -> factor, after every validation
 
     def state_dict(self) -> dict[str, Any]:
         return {"alphas": self.alphas}
@@ -107,7 +107,7 @@ class PosePictures(pl.Callback):
             return
         skeleton = _skeleton(trainer)
         pictures = {
-            name: sheet([_drawn(case, skeleton) for case in cases], columns=4)
+            name: sheet([_draw_case(case, skeleton) for case in cases], columns=4)
             for name, cases in (("worst", self._worst), ("best", self._best))
         }
         pictures["heatmaps"] = self._heatmaps(pl_module, self._best[0], skeleton)
@@ -125,10 +125,9 @@ class PosePictures(pl.Callback):
         return heatmap_sheet(pixels(case.image), [level[0].float().cpu().numpy() for level in levels], skeleton)
 
 
-def _drawn(case: Case, skeleton: Skeleton) -> Image:
-    shown = case.visible.numpy().astype(bool)
+def _draw_case(case: Case, skeleton: Skeleton) -> Image:
     drawn = draw_pose(pixels(case.image), case.predicted.numpy().astype(np.float64), skeleton)
-    return mark_joints(drawn, case.joints.numpy().astype(np.float64), shown)
+    return mark_joints(drawn, case.joints.numpy().astype(np.float64), case.visible.numpy().astype(bool))
 
 
 def _skeleton(trainer: pl.Trainer) -> Skeleton:

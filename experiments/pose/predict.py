@@ -5,26 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
 from datamodules.photos import read_photo
 
-from .pictures import draw_pose, save
-from .trained import trained
-
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
+from ..whole_text import write_whole_text
+from .drawing import draw_pose, save
+from .trained import add_run_arguments, load_estimator
 
 
-def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``predict``."""
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``predict``."""
     parser = commands.add_parser("predict", help=__doc__, description=__doc__)
     parser.add_argument("photo", type=Path, help="any image file, turned as its EXIF orientation says")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of a run of python -m experiments fit")
-    parser.add_argument("--config", type=Path, help="the run's YAML file; default: config.yaml in the run's folder")
+    add_run_arguments(parser)
     parser.add_argument(
         "--box",
         type=float,
@@ -40,12 +36,12 @@ def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(chosen: argparse.Namespace) -> None:
     """Write ``<photo>_pose.png`` and ``<photo>_pose.json``."""
     photo = read_photo(chosen.photo)
-    cli = trained(chosen.checkpoint, chosen.config)
+    cli = load_estimator(chosen.checkpoint, chosen.config)
     skeleton = cli.datamodule.skeleton
     joints, scores = (tensor.cpu().numpy().astype(np.float64) for tensor in cli.model.predict(photo, chosen.box))
     picture = chosen.output / f"{chosen.photo.stem}_pose.png"
     save(draw_pose(photo, joints, skeleton, scores >= chosen.least_score), picture)
-    found = {
+    pose = {
         "photo": chosen.photo.name,
         "width": photo.shape[1],
         "height": photo.shape[0],
@@ -56,5 +52,5 @@ def run(chosen: argparse.Namespace) -> None:
         },
     }
     numbers = picture.with_suffix(".json")
-    numbers.write_text(json.dumps(found, indent=2) + "\n")
+    write_whole_text(json.dumps(pose, indent=2) + "\n", numbers)
     Console().print(f"{picture}\n{numbers}", soft_wrap=True)

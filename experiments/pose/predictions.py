@@ -1,4 +1,4 @@
-"""Files of predicted poses with what they are compared with: our .npz, and the .mat files of known code bases."""
+"""Files of predicted poses and of the truth: our own .npz, and the .mat files of known code bases."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import scipy.io  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol, head_size, torso_size
-from lightning_modules.pose_scores import normalized_errors
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, head_size, torso_size
+from lightning_modules.pose.scores import normalized_errors
+
+from ..whole_text import whole_file
 
 KEYS = ("pred", "target", "visible", "size")
 LSP_IMAGES, LSP_TRAINING = 2000, 1000
@@ -23,12 +25,12 @@ LSP_IMAGES, LSP_TRAINING = 2000, 1000
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted and true poses of N people.
+    """The predicted and the true poses of N people.
 
     Args:
         pred: (N, K, 2) px, float64.
-        target: (N, K, 2) px, float64; 0- or 1-based, as ``pred``.
-        visible: (N, K) bool, True = annotated.
+        target: (N, K, 2) px, float64; 0-based or 1-based, as ``pred``.
+        visible: (N, K) bool, True where a joint is annotated.
         size: (N,) px, float64.
     """
 
@@ -38,10 +40,11 @@ class Predictions:
     size: Tensor
 
 
-def write_predictions(found: Predictions, path: Path) -> None:
-    """Write an .npz that :func:`read_predictions` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **{key: getattr(found, key).numpy() for key in KEYS})
+def write_predictions(predictions: Predictions, path: Path) -> None:
+    """Write an .npz that :func:`read_predictions` reads, whole or not at all."""
+    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez(file, **{key: getattr(predictions, key).numpy() for key in KEYS})
 
 
 def read_predictions(path: Path, protocol: PoseProtocol, ground_truth: Path | None = None) -> Predictions:
@@ -50,31 +53,32 @@ def read_predictions(path: Path, protocol: PoseProtocol, ground_truth: Path | No
     Args:
         path: an .npz; or a .mat with ``preds`` (N, 16, 2) for MPII or ``pred`` (2, 14, 1000) for LSP.
         protocol: LSP or MPII.
-        ground_truth: for a .mat alone: a file like Tompson's detections_our_format.mat for MPII, or LSP's joints.mat.
+        ground_truth: for a .mat only: a file like Tompson's detections_our_format.mat for MPII, or LSP's joints.mat.
 
     Raises:
         FileNotFoundError: a file does not exist.
-        ValueError: a file is not what its name says, lacks a key, or holds other shapes or numbers; names file and key.
+        ValueError: a file is not what its name says, lacks a key, or holds other shapes or numbers; the message names
+            file and key.
     """
     if path.suffix == ".npz" and ground_truth is None:
-        found, source = _read_npz(path), f"'{path}'"
+        predictions, source = _read_npz(path), f"'{path}'"
     elif path.suffix == ".mat" and ground_truth is not None:
         read = {LSP: _read_lsp, MPII: _read_mpii}[protocol]
-        found, source = read(path, ground_truth), f"'{path}' with '{ground_truth}'"
+        predictions, source = read(path, ground_truth), f"'{path}' with '{ground_truth}'"
     else:
         raise ValueError(
             f"'{path}' with ground truth '{ground_truth}'; an .npz brings its own, a .mat needs --ground-truth"
         )
     try:
-        normalized_errors(found.pred, found.target, found.visible, found.size)
+        normalized_errors(predictions.pred, predictions.target, predictions.visible, predictions.size)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    if found.pred.shape[1] != len(protocol.joints):
-        joints = f"{found.pred.shape[1]} joints a person, {protocol.name} has {len(protocol.joints)}"
+    if predictions.pred.shape[1] != len(protocol.joints):
+        joints = f"{predictions.pred.shape[1]} joints a person, {protocol.name} has {len(protocol.joints)}"
         raise ValueError(f"{source}: pred holds {joints}; choose another --protocol or file")
-    if not found.visible[:, protocol.scored].any():
+    if not predictions.visible[:, protocol.scored].any():
         raise ValueError(f"{source}: visible has no joint that {protocol.name} scores; there is nothing to evaluate")
-    return found
+    return predictions
 
 
 def _read_npz(path: Path) -> Predictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -17,74 +17,88 @@ from callbacks.observer import callbacks_of
 from callbacks.owner import masks_of
 from callbacks.sparsity import multiply_adds
 from lightning_modules import PartBasedPoseEstimator
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
 from ..provenance import append_row, provenance, read_rows, write_rows
 from ..reproduce import seed_arguments
 from ..tracking import finish_wandb, set_wandb_mode
-from .evaluate import evaluate
+from .evaluate import Evaluation, evaluate
 from .page import PARTS
 from .pose_pictures import PosePictures
 from .predictions import write_predictions
 from .trained import predict_test
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
-PROTOCOLS: dict[str, PoseProtocol] = {"LSP": LSP, "MPII": MPII, "SyntheticPose": LSP}
+PROTOCOL_OF_DATA: dict[str, PoseProtocol] = {"LSP": LSP, "MPII": MPII, "SyntheticPose": LSP}
 COLUMNS = [
-    *(
-        "config",
-        "data",
-        "seed",
-        "steps",
-        "train_people",
-        "test_people",
-        "parameters",
-        "gmac",
-        "sparsity",
-        "active_gmac",
-    ),
-    *("score", "low", "high", "score_no_flip", "mirrored_share", "either_side", "auc", *PARTS, "minutes"),
-    *("commit", "versions", "machine"),
+    *("config", "data", "seed", "steps", "train_people", "test_people", "parameters", "gmac", "sparsity"),
+    *("active_gmac", "score", "low", "high", "score_no_flip", "mirrored_share", "either_side", "auc"),
+    *(*PARTS, "minutes", "commit", "versions", "machine"),
 ]
 
 
 class Minutes(pl.Callback):
-    """Counts the minutes of a fit, also over interruptions."""
+    """A callback that counts the minutes of a fit, also over interruptions."""
 
     def __init__(self) -> None:
-        self.before, self.begun = 0.0, time.perf_counter()
+        self.earlier, self.begun = 0.0, time.perf_counter()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.begun = time.perf_counter()
 
     @property
-    def all(self) -> float:
-        """So far."""
-        return self.before + (time.perf_counter() - self.begun) / 60
+    def total(self) -> float:
+        """Return the minutes so far."""
+        return self.earlier + (time.perf_counter() - self.begun) / 60
 
     def state_dict(self) -> dict[str, Any]:
-        return {"minutes": self.all}
+        return {"minutes": self.total}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.before = state_dict["minutes"]
+        self.earlier = state_dict["minutes"]
 
 
 def reproduce(
     config: Path, seed: int, folder: Path, more: list[str]
 ) -> tuple[dict[str, object], list[dict[str, object]]]:
-    """Fit, or go on with the fit that ``folder`` holds, and score the test people.
-
-    Returns the run's row, and what the alphas of its kinematic updates were, a row a step, 20 at most.
+    """Fit, or continue the fit that ``folder`` holds, and score the test people.
 
     Args:
         config: YAML file.
-        seed: of network, data order and masks.
-        folder: keeps ``last.ckpt``, every 500 steps, and ``preds.npz`` in the end.
-        more: arguments of the command line besides the file's.
+        seed: seed of network, data order and masks.
+        folder: keeps ``last.ckpt``, written every 500 steps, and ``preds.npz`` in the end.
+        more: arguments of the command line besides those in the file.
+
+    Returns:
+        The row of the run, and the alphas of its kinematic updates, in a row for each of at most 20 steps.
     """
-    source, minutes = provenance(), Minutes()
+    source = provenance()
+    cli, minutes = _fit(config, seed, folder, more)
+    protocol = PROTOCOL_OF_DATA[_data_name(cli)]
+    evaluations = {}
+    for flip in (False, True):
+        cli.model.flip_test = flip
+        predictions = predict_test(cli)
+        evaluations[flip] = evaluate(predictions, protocol)
+    write_predictions(predictions, folder / "preds.npz")
+    row = {
+        "config": config.stem,
+        "data": protocol.name if _data_name(cli) == protocol.name else "drawn figures",
+        "seed": seed,
+        "steps": cli.trainer.global_step,
+        "train_people": len(set(cli.datamodule.people("train").names)),
+        "test_people": evaluations[True].people,
+        **network_costs(cli),
+        **_score_cells(evaluations[True], protocol),
+        "score_no_flip": f"{next(iter(evaluations[False].scores.values())).percent:.2f}",
+        "minutes": f"{minutes:.1f}",
+        **source,
+    }
+    return row, [{"config": config.stem, "seed": seed, **alphas} for alphas in alpha_rows(cli)]
+
+
+def _fit(config: Path, seed: int, folder: Path, more: list[str]) -> tuple[LightningCLI, float]:
+    """Fit, or continue the fit that ``folder`` holds; return it with its minutes."""
+    minutes = Minutes()
     saved = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, every_n_train_steps=500, monitor=None)
     cli = LightningCLI(
         PartBasedPoseEstimator,
@@ -97,51 +111,44 @@ def reproduce(
     )
     last = folder / "last.ckpt"
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
-    trained = minutes.all
-    protocol = PROTOCOLS[type(cli.datamodule).__name__.removesuffix("DataModule")]
-    scores = {}
-    for flip in (False, True):
-        cli.model.flip_test = flip
-        found = predict_test(cli)
-        scores[flip] = evaluate(found, protocol)
-    write_predictions(found, folder / "preds.npz")
-    by_key = scores[True].scores
+    return cli, minutes.total
+
+
+def _data_name(cli: LightningCLI) -> str:
+    return type(cli.datamodule).__name__.removesuffix("DataModule")
+
+
+def _score_cells(evaluation: Evaluation, protocol: PoseProtocol) -> dict[str, str]:
     main, mirrored, either, auc = (
-        next(score for key, score in by_key.items() if key.startswith(start))
+        next(score.percent for key, score in evaluation.scores.items() if key.startswith(start))
         for start in (protocol.measure, "mirrored_share", "either_side", "auc")
     )
-    row = {
-        "config": config.stem,
-        "data": protocol.name if protocol.name in type(cli.datamodule).__name__ else "drawn figures",
-        "seed": seed,
-        "steps": cli.trainer.global_step,
-        "train_people": len(set(cli.datamodule.people("train").names)),
-        "test_people": scores[True].people,
-        **costs_of(cli),
-        "score": f"{main.percent:.2f}",
-        "low": f"{scores[True].interval_95[0]:.1f}",
-        "high": f"{scores[True].interval_95[1]:.1f}",
-        "score_no_flip": f"{next(iter(scores[False].scores.values())).percent:.2f}",
-        "mirrored_share": "" if mirrored.percent is None else f"{mirrored.percent:.1f}",
-        "either_side": f"{either.percent:.2f}",
-        "auc": f"{auc.percent:.2f}",
-        **{part: "" if (found_of := scores[True].columns[part]) is None else f"{found_of:.1f}" for part in PARTS},
-        "minutes": f"{trained:.1f}",
-        **source,
+    low, high = evaluation.interval_95
+    return {
+        "score": f"{main:.2f}",
+        "low": f"{low:.1f}",
+        "high": f"{high:.1f}",
+        "mirrored_share": _shown(mirrored),
+        "either_side": f"{either:.2f}",
+        "auc": f"{auc:.2f}",
+        **{part: _shown(evaluation.columns[part]) for part in PARTS},
     }
-    return row, [{"config": config.stem, "seed": seed, **alphas} for alphas in alphas_of(cli)]
 
 
-def alphas_of(cli: LightningCLI) -> list[dict[str, object]]:
-    """The factors of the kinematic updates, step by step, as PosePictures kept them."""
+def _shown(percent: float | None) -> str:
+    return "" if percent is None else f"{percent:.1f}"
+
+
+def alpha_rows(cli: LightningCLI) -> list[dict[str, object]]:
+    """Return the factors of the kinematic updates, step by step, as PosePictures kept them."""
     curves = next((c.alphas for c in callbacks_of(cli.trainer) if isinstance(c, PosePictures)), {})
     steps = list(next(iter(curves.values()), {}))
-    kept = sorted({steps[round(place * (len(steps) - 1) / 19)] for place in range(20)}) if steps else []
+    kept = sorted({steps[round(index * (len(steps) - 1) / 19)] for index in range(20)}) if steps else []
     return [{"step": step, **{name: f"{curve[step]:.4f}" for name, curve in curves.items()}} for step in kept]
 
 
-def costs_of(cli: LightningCLI) -> dict[str, object]:
-    """Parameters and multiply-adds of the network, all and the active ones."""
+def network_costs(cli: LightningCLI) -> dict[str, object]:
+    """Return the parameters of the network, and its multiply-adds with all and with the active weights."""
     network, size = cli.model.network, cli.model.input_size
     counts = multiply_adds(network, torch.zeros(1, 3, size, size, device=cli.model.device))
     masks = masks_of(cli.trainer)
@@ -155,8 +162,8 @@ def costs_of(cli: LightningCLI) -> dict[str, object]:
     }
 
 
-def add_command(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``reproduce``."""
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``reproduce``."""
     parser = commands.add_parser("reproduce", help=__doc__, description=__doc__)
     parser.add_argument("configs", nargs="+", type=Path, help="YAML files of one data set")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run of each file for each seed")

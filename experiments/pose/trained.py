@@ -1,7 +1,8 @@
-"""A trained pose estimator and what it finds in people."""
+"""A trained pose estimator, and what it predicts for people."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,27 @@ from pytorch_lightning.cli import LightningCLI
 from datamodules.people import People
 from lightning_modules import PartBasedPoseEstimator
 
-from .. import trained as any_trained
+from ..trained import trained
 from .predictions import Predictions
 
 
-def trained(checkpoint: Path, config: Path | None = None) -> LightningCLI:
-    """:func:`experiments.trained.trained` of a pose estimator."""
-    return any_trained.trained(checkpoint, config, kind=PartBasedPoseEstimator)
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a trained run."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of a run of python -m experiments fit")
+    parser.add_argument("--config", type=Path, help="the run's YAML file; default: config.yaml in the run's folder")
+
+
+def load_estimator(checkpoint: Path, config: Path | None = None) -> LightningCLI:
+    """Load a trained pose estimator and its data, as :func:`experiments.trained.trained` does."""
+    return trained(checkpoint, config, kind=PartBasedPoseEstimator)
 
 
 def predict_test(cli: LightningCLI, people: People | None = None) -> Predictions:
-    """The joints, found and true, in px of the photos.
+    """Predict people, and return predicted and true joints in px of the photos.
 
     Args:
-        cli: the estimator and its data.
-        people: whom to look at; None for the test people.
+        cli: holds the estimator and its data.
+        people: the people to predict; None for the test people.
     """
     cli.model.eval()
     people = cli.datamodule.people("test") if people is None else people

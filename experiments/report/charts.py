@@ -1,9 +1,8 @@
-"""The charts of a report, as plotly figures without colours of their own for text and background: the page has them."""
+"""The figures of a report, in plotly, without colours for text and background, which the page chooses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,50 +13,36 @@ from ..charts.text import escaped
 from .groups import Group
 from .runs import Run
 
-# distinguishable on white and on near-black, also for most who see colours otherwise
+# colours that differ on white and on near-black, also for most people with another colour vision
 COLOURS = ("#3b82c4", "#e0803a", "#2f9e6e", "#c9569c", "#a08a1f", "#7a6fd0", "#d2504f", "#3aa5b5", "#8f7358", "#7f8c8d")
-DASHES = ("solid", "dash", "dot", "dashdot")  # with these and the two below four times as many can be told apart
+# with these, four times as many groups can be distinguished as there are colours
+DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 PATTERNS = ("", "/", ".", "x")
 HEATMAP_COLUMNS = 60
-LAYER_FLOW = "grad_flow/active/"  # and the parameter
-BANDS = 8  # with more groups they only hide each other
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One or several figures under a heading; of several, the reader chooses which is shown.
-
-    Args:
-        title: in plain text, as all of these.
-        text: how to read it.
-        figures: by the name that the reader chooses from.
-    """
-
-    title: str
-    text: str
-    figures: dict[str, Any] = field(default_factory=dict)
+LAYER_FLOW = "grad_flow/active/"  # the name of the parameter follows
+BANDS = 8  # the bands of more groups would only hide each other
 
 
 def style(index: int) -> dict[str, Any]:
-    """Colour and dashes of the group at a place, the same in all charts."""
+    """Return colour and dashes of the group with this number, which are the same in all charts."""
     return {"color": COLOURS[index % len(COLOURS)], "dash": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
 def marker(index: int, **more: Any) -> dict[str, Any]:
-    """Colour and symbol of its points, likewise."""
+    """Return colour and symbol of the points of the group with this number."""
     return {"color": style(index)["color"], "symbol": SYMBOLS[index // len(COLOURS) % len(SYMBOLS)], **more}
 
 
 def curves(groups: Sequence[Group], key: str, axis: str, *, log: bool = False, percent: bool = False) -> Any:
-    """A number over optimizer steps: the mean of each group, in a band of its runs; None if nobody has it."""
+    """Draw a number over optimizer steps: the mean of each group in a band of its runs; None if no run has it."""
     figure = go.Figure()
     times = 100 if percent else 1
     for index, group in enumerate(groups):
-        found = group.curve(key)
-        if found is None:
+        curve = group.curve(key)
+        if curve is None:
             continue
-        steps, mean, least, greatest = np.asarray(found, np.float32)
+        steps, mean, least, greatest = np.asarray(curve, np.float32)
         name, look = escaped(group.label), style(index)
         if len(groups) <= BANDS and (greatest > least).any():
             figure.add_scatter(
@@ -83,7 +68,7 @@ def curves(groups: Sequence[Group], key: str, axis: str, *, log: bool = False, p
 
 
 def accuracy_against_flops(groups: Sequence[Group], score: str) -> Any:
-    """One point a group, and a line through those that no other beats in both; None without FLOPs."""
+    """Draw a point for each group, and a line through those that no other beats in both; None without FLOPs."""
     points = [(group.mean("training"), group.mean(score), index) for index, group in enumerate(groups)]
     known = [(flops, value, index) for flops, value, index in points if flops is not None and value is not None]
     if not known:
@@ -115,7 +100,7 @@ def accuracy_against_flops(groups: Sequence[Group], score: str) -> Any:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Those points (cost, score) that none other beats in both, by rising cost.
+    """Return the numbers of the points (cost, score) that no other beats in both, by rising cost.
 
     Example:
         >>> pareto([(2, 0.9), (1, 0.8), (3, 0.85)])
@@ -130,32 +115,32 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def layers_over_time(run: Run) -> Any:
-    """Layer by step: the norm of the active gradient of every layer; None if it was not logged."""
+    """Draw the norm of the active gradient, layer by step; None if it was not logged."""
     names = [key for key in run.curves if key.startswith(LAYER_FLOW) and key.endswith("weight")]
     if not names:
         return None
-    order = {name: place for place, name in enumerate(run.record.get("layers", {}))}  # that of the network
+    order = {name: index for index, name in enumerate(run.record.get("layers", {}))}  # as in the network
     names.sort(key=lambda key: order.get(key.removeprefix(LAYER_FLOW), len(order)))
     steps = np.unique(np.concatenate([run.curves[name].steps for name in names]))
     chosen = steps[np.unique(np.linspace(0, len(steps) - 1, HEATMAP_COLUMNS).astype(int))]
     table = np.full((len(names), len(chosen)), np.nan)
     for row, name in enumerate(names):
         curve = run.curves[name]
-        here = np.isin(curve.steps, chosen)
-        table[row, np.searchsorted(chosen, curve.steps[here])] = curve.values[here]
-    labels = [short(name.removeprefix(LAYER_FLOW)) for name in names]
+        shown = np.isin(curve.steps, chosen)
+        table[row, np.searchsorted(chosen, curve.steps[shown])] = curve.values[shown]
+    labels = [short_name(name.removeprefix(LAYER_FLOW)) for name in names]
     return flow_heatmap(labels, chosen.tolist(), table.tolist()).update_layout(title=None)
 
 
 def sparsity_of_layers(groups: Sequence[Group]) -> Any:
-    """Bars: the sparsity of every layer at the end of each group's first run; None if no run says it."""
+    """Draw bars of the sparsity of every layer at the end of each group's first run; None if no run recorded it."""
     figure = go.Figure()
     for index, group in enumerate(groups):
         layers = next((run.record["layers"] for run in group.runs if run.record.get("layers")), None)
         if layers:
             shares = [1 - layer["active"] / max(1, int(np.prod(layer["shape"]))) for layer in layers.values()]
             figure.add_bar(
-                x=[escaped(short(name)) for name in layers],
+                x=[escaped(short_name(name)) for name in layers],
                 y=np.array(shares, np.float32) * 100,
                 name=escaped(group.label),
                 marker={
@@ -169,19 +154,19 @@ def sparsity_of_layers(groups: Sequence[Group]) -> Any:
     return figure
 
 
-def distances(rows: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Any:
-    """How far from the pruned solution runs began and ended, those of a group in its colour; None without rows."""
+def distances(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Any:
+    """Draw how far from the pruned solution runs began and ended, in the colours of their groups; None without rows."""
     if not rows:
         return None
     figure = go.Figure()
     labels = list(dict.fromkeys([*(group.label for group in groups), *(str(row["label"]) for row in rows)]))
     for index, label in enumerate(labels):
-        mine = [row for row in rows if row["label"] == label]
-        if not mine:
+        own = [row for row in rows if row["label"] == label]
+        if not own:
             continue
         figure.add_scatter(
-            x=[float(row["start"]) for row in mine],
-            y=[float(row["end"]) for row in mine],
+            x=[float(row["start"]) for row in own],
+            y=[float(row["end"]) for row in own],
             mode="markers",
             marker=marker(index, size=9),
             name=escaped(label),
@@ -200,6 +185,6 @@ def distances(rows: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Any:
     return figure
 
 
-def short(name: str) -> str:
-    """A parameter without what all of them have in common."""
+def short_name(name: str) -> str:
+    """Return the name of a parameter without what all names have in common."""
     return name.removeprefix("network.").removesuffix(".weight")

@@ -1,9 +1,8 @@
-"""metrics.csv, as a CSVLogger leaves it, whole or cut."""
+"""The file metrics.csv as a CSVLogger leaves it, whole or cut."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A number over optimizer steps, in the order it was logged.
+class MetricCurve:
+    """A number over optimizer steps, in the order in which it was logged.
 
     Args:
-        steps: (n,).
-        values: (n,), finite or not.
+        steps: optimizer steps (n,).
+        values: the number at these steps (n,), finite or not.
     """
 
     steps: NDArray[np.int64]
@@ -25,21 +24,22 @@ class Curve:
 
     @property
     def last(self) -> float:
+        """Return the value that was logged last."""
         return float(self.values[-1])
 
-    def before(self, step: int) -> Curve:
-        """Only what was logged before an optimizer step."""
-        return Curve(self.steps[self.steps < step], self.values[self.steps < step])
+    def before(self, step: int) -> MetricCurve:
+        """Return only what was logged before an optimizer step."""
+        return MetricCurve(self.steps[self.steps < step], self.values[self.steps < step])
 
-    def then(self, other: Curve) -> Curve:
-        """This one and then the other."""
-        return Curve(np.concatenate([self.steps, other.steps]), np.concatenate([self.values, other.values]))
+    def followed_by(self, other: MetricCurve) -> MetricCurve:
+        """Return this curve and after it the other one."""
+        return MetricCurve(np.concatenate([self.steps, other.steps]), np.concatenate([self.values, other.values]))
 
 
-def read_metrics(path: Path) -> tuple[dict[str, Curve], list[str]]:
-    """The curves in a metrics.csv, and what is wrong with it, a sentence each.
+def read_metrics(path: Path) -> tuple[dict[str, MetricCurve], list[str]]:
+    """Read the curves in a metrics.csv, and say what is wrong with it, a sentence each.
 
-    A line that is cut (of a run that was killed, or is just writing) and cells that are not numbers are left out.
+    Cut lines (of a run that was killed or is still writing) and cells that are not numbers are left out.
     """
     with path.open(newline="", errors="replace") as file:
         lines = csv.reader(line.replace("\0", "") for line in file)
@@ -64,12 +64,9 @@ def read_metrics(path: Path) -> tuple[dict[str, Curve], list[str]]:
                 columns[index][0].append(step)
                 columns[index][1].append(value)
     curves = {
-        header[index]: Curve(np.array(steps, np.int64), np.array(values, np.float64))
+        header[index]: MetricCurve(np.array(steps, np.int64), np.array(values, np.float64))
         for index, (steps, values) in columns.items()
         if steps and header[index] != "epoch"
     }
-    return curves, _notes(path, {"cut lines": cut, "cells that are not numbers": wrong})
-
-
-def _notes(path: Path, counts: Mapping[str, int]) -> list[str]:
-    return [f"{path}: {count} {what} left out" for what, count in counts.items() if count]
+    left_out = {"cut lines": cut, "cells that are not numbers": wrong}
+    return curves, [f"{path}: {count} {what} left out" for what, count in left_out.items() if count]

@@ -1,4 +1,4 @@
-"""The report as one HTML file: table, charts, pictures, and what is missing."""
+"""The HTML file of a report: table, charts, pictures, and what is missing."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ from jinja2 import Environment
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from . import charts
-from .charts import Chart
 from .groups import Group
 from .runs import Run
+from .sections import draw_charts
 
 TEMPLATE = Path(__file__).with_name("page.html")
-SCORES = ("test/acc", "test/pck@0.2", "test/pckh@0.5")  # those that are shown against costs, first come
-
 NOTHING = "\N{EN DASH}"
 RECORDED = ("commit", "versions", "machine")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: title, number of runs by name, how it is written, and which end of it is best."""
+    """A column of the table.
+
+    Args:
+        title: heading of the column.
+        of: name of the number, as :meth:`Group.numbers` takes it.
+        form: writes a number.
+        best: picks the best of several numbers; None if none is better than others.
+    """
 
     title: str
     of: str
@@ -45,18 +50,18 @@ def render(
     pictures: Sequence[Mapping[str, str]],
     beside: Path,
 ) -> str:
-    """The file's text.
+    """Return the text of the file.
 
     Args:
-        title: plain text, as all labels.
-        groups: one or more.
+        title: plain text, as are all labels.
+        groups: one group or more.
         distances: rows for the chart of distances.
-        pictures: ``text`` and ``data`` (a JPEG in base64) of each.
+        pictures: ``text`` and ``data`` (a JPEG in base64) of each picture.
         beside: folder of the file.
     """
     runs = [run for group in groups for run in group.runs]
-    found = [chart for chart in _charts(groups, distances) if chart.figures]
-    shown = {f"c{index}": chart for index, chart in enumerate(found)}
+    drawn = [chart for chart in draw_charts(groups, distances) if chart.figures]
+    shown = {f"c{index}": chart for index, chart in enumerate(drawn)}
     figures = {
         name: [json.loads(figure.to_json()) for figure in chart.figures.values()] for name, chart in shown.items()
     }
@@ -71,12 +76,12 @@ def render(
         pictures=pictures,
         notes=[note for run in runs for note in run.notes],
         origins=_origins(runs, beside),
-        figures=_packed(json.dumps(figures)),
-        library=_packed(get_plotlyjs()),
+        figures=_compress(json.dumps(figures)),
+        library=_compress(get_plotlyjs()),
     )
 
 
-def _packed(text: str) -> str:
+def _compress(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
@@ -123,10 +128,8 @@ def _rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[dict[str, 
             spread = f" ± {column.form(statistics.stdev(values)).removesuffix(' %')}" if _differ(values) else ""
             text = f"{column.form(mean).removesuffix(' %')}{spread}{' %' * column.form(mean).endswith(' %')}"
             cells.append({"text": text, "best": best.get(column.title) == mean})
-        open_ends = sorted(
-            {status for run in group.runs if (status := run.record.get("status", "")) not in ("", "finished")}
-        )
-        cells.append({"text": ", ".join([group.seeds, *open_ends]), "bad": bool(open_ends)})
+        unfinished = sorted({run.record.get("status", "") for run in group.runs} - {"", "finished"})
+        cells.append({"text": ", ".join([group.seeds, *unfinished]), "bad": bool(unfinished)})
         rows.append({"cells": cells, "colour": charts.style(index)["color"], "symbol": charts.marker(index)["symbol"]})
     return rows
 
@@ -135,103 +138,9 @@ def _differ(values: Sequence[float]) -> bool:
     return len(values) > 1 and max(values) - min(values) > 1e-9 * abs(max(values))
 
 
-def _charts(groups: Sequence[Group], distances: Sequence[dict[str, Any]]) -> list[Chart]:
-    """All of them; those that nothing was measured for are without figures."""
-    score = next((key for key in SCORES if any(key in run.scores for group in groups for run in group.runs)), "")
-
-    def curve(key: str, axis: str, title: str, text: str, **how: bool) -> Chart:
-        return Chart(title, text, _one(charts.curves(groups, key, axis, **how)))
-
-    return [
-        Chart(
-            "Accuracy against training cost",
-            "Up and to the left is better; bars are a standard deviation over seeds.",
-            _one(charts.accuracy_against_flops(groups, score)),
-        ),
-        curve(
-            "grad_flow/probe",
-            "norm",
-            "Gradient flow on fixed samples",
-            "Norm of the gradient of all active weights on "
-            "the same training samples throughout; a network that hardly moves shows it here first.",
-            log=True,
-        ),
-        curve(
-            "grad_flow/active",
-            "norm",
-            "Gradient flow of the training batches",
-            "Norm of the gradient that moves the network, before clipping.",
-            log=True,
-        ),
-        curve(
-            "grad_flow/inactive",
-            "norm",
-            "Gradient behind the masks",
-            "Norm of the gradient that masks hide: what growth could use.",
-            log=True,
-        ),
-        curve(
-            "grad_flow/delta",
-            "change",
-            "What mask updates do to gradient flow",
-            "Change of the norm on fixed samples at each update; above 0 it was improved.",
-        ),
-        Chart(
-            "Gradient flow by layer",
-            "Norm of the active gradient of every layer; a dark row is a layer that learns nothing.",
-            _of_runs(groups, charts.layers_over_time),
-        ),
-        curve("train/loss", "loss", "Training loss", "Means over parts of the run."),
-        curve("val/acc", "accuracy, %", "Validation accuracy", "On images that are held out.", percent=True),
-        curve("val/pck@0.2", "PCK@0.2, %", "Validation PCK", "Joints found within a fifth of the torso.", percent=True),
-        Chart(
-            "Sparsity by layer",
-            "At the end, in the order of the network.",
-            _one(charts.sparsity_of_layers(groups)),
-        ),
-        curve("sparsity/actual", "sparsity, %", "Sparsity over time", "Measured on the weights.", percent=True),
-        curve(
-            "sparsity/churn",
-            "weights, %",
-            "Mask churn",
-            "Share of the active weights that each update exchanged.",
-            percent=True,
-        ),
-        curve(
-            "sparsity/explored",
-            "weights, %",
-            "Exploration",
-            "Share of all weights that were ever active.",
-            percent=True,
-        ),
-        curve(
-            "hessian/largest",
-            "eigenvalue",
-            "Largest eigenvalue of the Hessian",
-            "Of the loss on fixed samples.",
-            log=True,
-        ),
-        Chart(
-            "Distances from the pruned solution",
-            "Points below the line end nearer to it than they began. A winning ticket begins near and ends near.",
-            _one(charts.distances(distances, groups)),
-        ),
-    ]
-
-
-def _one(figure: Any) -> dict[str, Any]:
-    return {} if figure is None else {"": figure}
-
-
-def _of_runs(groups: Sequence[Group], draw: Callable[[Run], Any]) -> dict[str, Any]:
-    """A figure of the first run in each group that gives one."""
-    drawn = {group.label: next((f for run in group.runs if (f := draw(run)) is not None), None) for group in groups}
-    return {label: figure for label, figure in drawn.items() if figure is not None}
-
-
 def _origins(runs: Sequence[Run], beside: Path) -> list[str]:
-    said = {key: sorted({str(run.record[key]) for run in runs if run.record.get(key)}) for key in RECORDED}
-    lines = [f"{key}: {'; '.join(values)}" for key, values in said.items() if values]
+    recorded = {key: sorted({str(run.record[key]) for run in runs if run.record.get(key)}) for key in RECORDED}
+    lines = [f"{key}: {'; '.join(values)}" for key, values in recorded.items() if values]
     folders = sorted({os.path.relpath(run.folder, beside) for run in runs})
     more = f" and {len(folders) - 8} more" if len(folders) > 8 else ""
     return [*lines, f"folders, from that of this file: {', '.join(folders[:8])}{more}"]

@@ -1,4 +1,4 @@
-"""The runs of the paper's study, which keeps tables and not the folders of its runs."""
+"""The runs of the paper's study, which keeps tables instead of the folders of its runs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from ..provenance import read_rows
-from .metrics_file import Curve
+from .metrics_file import MetricCurve
 from .runs import Run
 
 CURVES = {"gradient_norm.csv": ("grad_flow/probe", "norm"), "gradient_change.csv": ("grad_flow/delta", "change")}
 
 
 def find_studies(folder: Path) -> list[Run]:
-    """One run for every row of each runs.csv of ``python -m experiments.paper`` at or below a folder."""
-    return [run for path in sorted(folder.rglob("runs.csv")) for run in _study(path)]
+    """Return a run for every row of each runs.csv of ``python -m experiments.paper`` at or below a folder."""
+    return [run for path in sorted(folder.rglob("runs.csv")) for run in _read_study(path)]
 
 
-def _study(path: Path) -> list[Run]:
+def _read_study(path: Path) -> list[Run]:
     rows = read_rows(path)
     if not rows or not {"arm", "seed", "test_acc", "minutes", "steps"} <= rows[0].keys():
         return []
-    curves = {key: _curves(path.with_name(name), column) for name, (key, column) in CURVES.items()}
+    curves = {key: _read_curves(path.with_name(name), column) for name, (key, column) in CURVES.items()}
     study = f"{rows[0].get('data', '')}/{path.parent.name}"
     return [
         Run(
@@ -44,12 +44,11 @@ def _study(path: Path) -> list[Run]:
     ]
 
 
-def _curves(path: Path, column: str) -> Mapping[tuple[str, str], Curve]:
-    if not path.is_file():
-        return {}
-    found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+def _read_curves(path: Path, column: str) -> Mapping[tuple[str, str], MetricCurve]:
+    """Return the curves of a column, by arm and seed."""
+    curves: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for row in read_rows(path):
-        steps, values = found.setdefault((row["arm"], row["seed"]), ([], []))
+        steps, values = curves.setdefault((row["arm"], row["seed"]), ([], []))
         steps.append(int(row["step"]))
         values.append(float(row[column]))
-    return {run: Curve(np.array(steps, np.int64), np.array(values)) for run, (steps, values) in found.items()}
+    return {run: MetricCurve(np.array(steps, np.int64), np.array(values)) for run, (steps, values) in curves.items()}

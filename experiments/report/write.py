@@ -1,20 +1,21 @@
-"""From folders of runs to a file."""
+"""The way from folders of runs to a report's file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from .groups import grouped
+from ..whole_text import write_whole_text
+from .distances import find_distances
+from .groups import group_runs
 from .page import render
 from .poses import pose_pictures
 from .runs import find_runs
-from .solutions import find_distances
 from .study import find_studies
 
 
 def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
-    """One HTML file about all runs at or below the folders.
+    """Write one HTML file about all runs at or below the folders.
 
     Raises:
         FileNotFoundError: a folder is not there, or holds no run.
@@ -22,8 +23,8 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
     """
     runs, distances = [], []
     for folder in dict.fromkeys(folders):
-        found = [*find_runs(folder), *find_studies(folder)] if folder.is_dir() else []
-        if not found:
+        runs_here = [*find_runs(folder), *find_studies(folder)] if folder.is_dir() else []
+        if not runs_here:
             what = (
                 "holds no run: neither a metrics.csv, which CSVLogger writes, nor a run.json"
                 if folder.is_dir()
@@ -32,9 +33,7 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
             raise FileNotFoundError(
                 f"the folder {str(folder)!r} {what}; give one that a fit wrote to, such as runs/NAME"
             )
-        runs += found
+        runs += runs_here
         distances += find_distances(folder)
-    text = render(title, grouped(runs), distances, pose_pictures(runs), out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
+    write_whole_text(render(title, group_runs(runs), distances, pose_pictures(runs), out.parent), out)
     return out

@@ -1,4 +1,4 @@
-"""Plain torch networks."""
+"""Networks in plain torch, one family a file."""
 
 from .kinematics import Kinematics, KinematicUpdates
 from .lenet import LeNet5, LeNet300100

@@ -1,4 +1,4 @@
-"""How convolutional networks start."""
+"""The random weights that convolutional networks start from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def he_normal(network: nn.Module, fan: Literal["fan_in", "fan_out"] = "fan_out") -> None:
-    """Draw convolutions from N(0, 2 / fan) and linear layers from N(0, 0.01^2); biases 0.
+    """Draw convolutions from N(0, 2 / fan) and linear layers from N(0, 0.01^2); biases become 0.
 
     Norms keep their scale of 1 and shift of 0.
 

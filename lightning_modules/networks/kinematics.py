@@ -1,4 +1,4 @@
-"""Kinematic updates: joints refine their features one after another along the skeleton."""
+"""Kinematic updates, in which joints refine their features one after another along the skeleton."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ Direction = Literal["inward", "outward", "together"]
 
 @dataclass(frozen=True)
 class Kinematics:
-    """Which joints are connected, and in which order they are updated.
+    """The graph of a skeleton: which joints are connected, and in which order they are updated.
 
     Args:
-        num_joints: K; joints are numbered from 0.
+        num_joints: number of joints K; they are numbered from 0.
         edges: pairs of connected joints. They may form a tree or have loops.
-        root: where the order starts.
-        passes: one round of updates each. ``outward`` follows the order, ``inward`` goes through it
-            backwards, ``together`` updates all joints at once from what they were before. Empty: no updates.
-        order: all joints, each once; without it breadth-first from the root, of equals the lowest number first.
-        tied: all passes share their weights. Normalization statistics and alphas stay their own.
-        alpha: where the factors of the updates start. At 0 the network starts as one without updates, whose weights
-            have gradients of 0 until the factors move: pruning by gradients before training (SNIP, GraSP) takes 0.1.
+        root: the joint that the order starts from.
+        passes: rounds of updates. ``outward`` follows the order, ``inward`` goes through it backwards, ``together``
+            updates all joints at once from what they were before. Without passes there are no updates.
+        order: all joints, each once. None is breadth-first from the root, with the lowest number first among equals.
+        tied: whether all passes share their weights. Each pass keeps normalization statistics and alphas of its own.
+        alpha: initial value of the factors of the updates. At 0 the network starts as one without updates, and the
+            weights of the updates have gradients of 0 until the factors move: pruning by gradients before training
+            (SNIP, GraSP) takes 0.1.
 
     Raises:
-        ValueError: a joint that does not exist; an edge that is listed twice or has only one end; an order that is not
-            a permutation; no order and joints that no edge leads to; an unknown pass.
+        ValueError: a joint does not exist, an edge is listed twice or has only one end, the order is not a permutation,
+            there is no order and no edge leads to a joint, or a pass is unknown.
 
     Example:
         >>> Kinematics(4, edges=[(0, 1), (1, 2), (1, 3)], root=0).levels()
@@ -68,23 +69,23 @@ class Kinematics:
             raise ValueError(f"passes has {sorted(unknown)}; a pass is inward, outward or together")
 
     def neighbours(self, joint: int) -> list[int]:
-        """The joints connected to a joint, in ascending order."""
+        """Return the joints connected to a joint, in ascending order."""
         return sorted(a + b - joint for a, b in self.edges if joint in (a, b))
 
     def sequence(self) -> list[int]:
-        """The order of an outward pass."""
+        """Return the joints in the order of an outward pass."""
         if self.order is not None:
             return list(self.order)
-        found = [self.root]
-        for joint in found:  # grows
-            found += [other for other in self.neighbours(joint) if other not in found]
-        return found
+        joints = [self.root]
+        for joint in joints:  # the list grows while it is read
+            joints += [other for other in self.neighbours(joint) if other not in joints]
+        return joints
 
     def levels(self) -> list[list[int]]:
-        """Joints that can be updated at once, level by level, with the result of one by one.
+        """Return the joints level by level; those of a level can be updated at once, as if one by one.
 
-        A joint comes one level after the last of its neighbours before it in the order, so that neighbours
-        never share a level. Backwards the levels serve the order backwards.
+        A joint comes one level after the last of the neighbours that precede it in the order, so that neighbours
+        never share a level. Read backwards, the levels do the same for the order read backwards.
         """
         level: dict[int, int] = {}
         for joint in self.sequence():
@@ -93,18 +94,19 @@ class Kinematics:
 
 
 class KinematicUpdates(nn.Module):
-    """Each joint's features change by what a small network of its own makes of them and its neighbours'.
+    """A layer in which a small network for each joint changes its features, given them and those of its neighbours.
 
-    f[k] += alpha[pass, k] * conv(relu(norm(conv(f[k] and its neighbours, ascending)))), with 3x3 kernels, in place: a
-    joint sees what its neighbours have become. Input and output (B, K * channels, h, w), joint after joint.
+    f[k] += alpha[pass, k] * conv(relu(norm(conv(f[k] and its neighbours, ascending)))), with 3x3 kernels. The change is
+    made in place, so that a joint sees what its neighbours have become. Input and output are (B, K * channels, h, w),
+    joint after joint.
 
-    Joints of one level (:meth:`Kinematics.levels`) and of equally many neighbours run as one grouped convolution;
+    Joints of one level (:meth:`Kinematics.levels`) with equally many neighbours run as one grouped convolution;
     :meth:`one_by_one` is the definition, with the same weights.
 
     Args:
         kinematics: graph, order and passes.
-        channels: of each joint.
-        hidden: channels between the two convolutions of an update.
+        channels: number of channels of each joint.
+        hidden: number of channels between the two convolutions of an update.
 
     Reference:
         Isack et al. 2020 and US patent 11,335,023 B2, claims 2 to 5: sets of features, updated one at a time in a fixed
@@ -126,12 +128,12 @@ class KinematicUpdates(nn.Module):
         if kinematics.tied:
             for other in self.passes[1:]:
                 _tie(other, self.passes[0])
-        self.alpha = nn.ParameterList(  # vectors: no weight decay, never sparse
+        self.alpha = nn.ParameterList(  # vectors, which have no weight decay and are never sparse
             nn.Parameter(torch.full((kinematics.num_joints,), float(kinematics.alpha))) for _ in kinematics.passes
         )
 
     def alphas(self) -> dict[str, Tensor]:
-        """The factor of every update, named ``<number of the pass>_<direction>/<joint>``."""
+        """Return the factor of every update, named ``<number of the pass>_<direction>/<joint>``."""
         return {
             f"{number}_{direction}/{joint}": factor
             for number, (direction, alpha) in enumerate(zip(self.kinematics.passes, self.alpha, strict=True))
@@ -153,31 +155,32 @@ class KinematicUpdates(nn.Module):
         return torch.cat(joints, dim=1)
 
     def one_by_one(self, features: Tensor) -> Tensor:
-        """The same by its definition, a joint at a time; for tests."""
+        """Return what :meth:`forward` returns, computed by the definition, a joint at a time; for tests."""
         joints = list(features.chunk(self.kinematics.num_joints, dim=1))
         for updates, alpha, direction in self._rounds():
             seen = list(joints) if direction == "together" else joints
-            home = {reads[0]: (update, place) for update in updates for place, reads in enumerate(update.reads)}
+            group_of = {reads[0]: (update, index) for update in updates for index, reads in enumerate(update.reads)}
             order = self.kinematics.sequence()
             for k in reversed(order) if direction == "inward" else order:
-                update, place = home[k]
+                update, index = group_of[k]
                 x = torch.cat([seen[m] for m in (k, *self.kinematics.neighbours(k))], dim=1)
-                joints[k] = joints[k] + alpha[k] * update.of_one(place, x)
+                joints[k] = joints[k] + alpha[k] * update.update_one(index, x)
         return torch.cat(joints, dim=1)
 
     def _rounds(self) -> Iterator[tuple[list[JointUpdates], Tensor, Direction]]:
+        """Yield the updates of every pass, in their order, with their factors and the direction of the pass."""
         for groups, alpha, direction in zip(self.passes, self.alpha, self.kinematics.passes, strict=True):
             updates = [group for group in groups.children() if isinstance(group, JointUpdates)]
             yield updates[::-1] if direction == "inward" else updates, alpha, direction
 
 
 class JointUpdates(nn.Module):
-    """The updates of joints that do not see one another and have equally many neighbours, as one.
+    """The updates of joints that do not see one another and have equally many neighbours, as one grouped convolution.
 
     Args:
-        reads: for each joint its own number and its neighbours'.
-        channels: of each joint.
-        hidden: channels between the two convolutions, for each joint.
+        reads: for each joint its own number and those of its neighbours.
+        channels: number of channels of each joint.
+        hidden: number of channels between the two convolutions, for each joint.
     """
 
     def __init__(self, reads: Sequence[Sequence[int]], channels: int, hidden: int) -> None:
@@ -193,22 +196,22 @@ class JointUpdates(nn.Module):
         change: Tensor = self.conv2(F.relu(self.norm(self.conv1(x))))
         return change
 
-    def of_one(self, place: int, x: Tensor) -> Tensor:
-        """The update of the joint at a place in ``reads``, with views of the weights and of the statistics."""
+    def update_one(self, index: int, x: Tensor) -> Tensor:
+        """Return the update of joint ``reads[index]``, computed with its part of the weights and statistics."""
         conv1, norm, conv2 = self.conv1, self.norm, self.conv2
 
-        def mine(tensor: Tensor | None) -> Tensor:
+        def part(tensor: Tensor | None) -> Tensor:
             assert tensor is not None
-            return tensor.chunk(len(self.reads))[place]
+            return tensor.chunk(len(self.reads))[index]
 
-        x = F.conv2d(x, mine(conv1.weight), padding=1)
-        statistics = mine(norm.running_mean), mine(norm.running_var)
-        x = F.batch_norm(x, *statistics, mine(norm.weight), mine(norm.bias), norm.training, eps=norm.eps)
-        return F.conv2d(F.relu(x), mine(conv2.weight), mine(conv2.bias), padding=1)
+        x = F.conv2d(x, part(conv1.weight), padding=1)
+        statistics = part(norm.running_mean), part(norm.running_var)
+        x = F.batch_norm(x, *statistics, part(norm.weight), part(norm.bias), norm.training, eps=norm.eps)
+        return F.conv2d(F.relu(x), part(conv2.weight), part(conv2.bias), padding=1)
 
 
 def _tie(module: nn.Module, source: nn.Module) -> None:
     """Give a module the parameters of another of the same structure."""
-    for mine, other in zip(module.modules(), source.modules(), strict=True):
+    for layer, other in zip(module.modules(), source.modules(), strict=True):
         for name, parameter in other.named_parameters(recurse=False):
-            setattr(mine, name, parameter)
+            setattr(layer, name, parameter)

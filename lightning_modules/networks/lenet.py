@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 
 class LeNet5(nn.Module):
-    """Two 5x5 convolutions and three fully connected layers; 44,190 kernel weights and 236 biases.
+    """LeNet-5: two 5x5 convolutions and three fully connected layers, 44,190 kernel weights and 236 biases.
 
-    Input (B, in_channels, 28, 28), output logits (B, num_classes). Kernels start Glorot-uniform, biases 0.
+    (B, in_channels, 28, 28) -> logits (B, num_classes). Kernels start Glorot-uniform, biases at 0.
 
     Args:
         widths: channels of the two convolutions and units of the two hidden layers. ``SMALL_DENSE`` has
             about as many weights (2,336) as the default at 95 % sparsity.
-        in_channels: image channels.
-        num_classes: logits.
+        in_channels: number of image channels.
+        num_classes: number of logits.
 
     Raises:
         ValueError: ``widths`` is not four positive numbers.
@@ -36,7 +36,7 @@ class LeNet5(nn.Module):
         self, widths: Sequence[int] = (6, 16, 120, 84), *, in_channels: int = 1, num_classes: int = 10
     ) -> None:
         super().__init__()
-        conv1, conv2, fc1, fc2 = _positive(widths, 4)
+        conv1, conv2, fc1, fc2 = _checked(widths, 4)
         self.conv1 = nn.Conv2d(in_channels, conv1, 5)
         self.conv2 = nn.Conv2d(conv1, conv2, 5)
         self.fc1 = nn.Linear(conv2 * 4 * 4, fc1)
@@ -45,7 +45,7 @@ class LeNet5(nn.Module):
         self.apply(_glorot)
 
     def forward(self, image: Tensor) -> Tensor:
-        # ReLU commutes with max pooling, to the bit and in the gradient too, and a quarter of it is left after the pool
+        # ReLU comes after max pooling, where a quarter of the values is left: both commute, to the bit, gradients too
         x = F.relu(F.max_pool2d(self.conv1(image), 2))
         x = F.relu(F.max_pool2d(self.conv2(x), 2))
         x = F.relu(self.fc1(x.flatten(1)))
@@ -55,15 +55,14 @@ class LeNet5(nn.Module):
 
 
 class LeNet300100(nn.Module):
-    """A perceptron with hidden layers of 300 and 100 units; 266,200 kernel weights.
+    """LeNet-300-100, a perceptron with hidden layers of 300 and 100 units and 266,200 kernel weights.
 
-    Input of 784 values an image in any shape (B, ...), output logits (B, num_classes). Kernels start
-    Glorot-uniform, biases 0.
+    Images of 784 values in any shape (B, ...) -> logits (B, num_classes). Kernels start Glorot-uniform, biases at 0.
 
     Args:
         widths: units of the two hidden layers. ``SMALL_DENSE`` has about as many weights as the default at
             98 % sparsity.
-        num_classes: logits.
+        num_classes: number of logits.
 
     Raises:
         ValueError: ``widths`` is not two positive numbers.
@@ -80,7 +79,7 @@ class LeNet300100(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (300, 100), *, num_classes: int = 10) -> None:
         super().__init__()
-        fc1, fc2 = _positive(widths, 2)
+        fc1, fc2 = _checked(widths, 2)
         self.fc1 = nn.Linear(28 * 28, fc1)
         self.fc2 = nn.Linear(fc1, fc2)
         self.fc3 = nn.Linear(fc2, num_classes)
@@ -93,7 +92,7 @@ class LeNet300100(nn.Module):
         return logits
 
 
-def _positive(widths: Sequence[int], count: int) -> Sequence[int]:
+def _checked(widths: Sequence[int], count: int) -> Sequence[int]:
     if len(widths) != count or min(widths) < 1:
         raise ValueError(f"widths is {tuple(widths)}; it takes {count} positive numbers")
     return widths

@@ -1,4 +1,4 @@
-"""MobileNet-v1: depth-wise and 1x1 convolutions in turn."""
+"""MobileNet-v1, whose depth-wise and 1x1 convolutions take turns."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)
 
 
 class MobileNetV1(nn.Module):
-    """A convolution and thirteen depth-wise separable ones; 4,231,976 parameters for 1,000 classes.
+    """MobileNet-v1: a convolution and thirteen depth-wise separable ones, 4,231,976 parameters for 1,000 classes.
 
     (B, in_channels, H, W) -> logits (B, num_classes). Sparse methods leave the depth-wise kernels dense, as the
-    paper does; it keeps the first convolution dense too: ``exclude: conv1.weight``. Convolutions start
+    paper does; the paper keeps the first convolution dense too: ``exclude: conv1.weight``. Convolutions start
     He-normal over fan_in, the classifier from N(0, 0.01^2).
 
     Args:
-        num_classes: logits.
-        in_channels: image channels.
+        num_classes: number of logits.
+        in_channels: number of image channels.
         width: multiplies the channels of every layer, rounded down; 1.98 is the paper's big-sparse network.
 
     Raises:
-        ValueError: a size below 1, or a ``width`` that leaves no channels.
+        ValueError: a size is below 1, or ``width`` leaves no channels.
 
     Reference:
         Howard et al. 2017, table 1, whose last block has stride 1 in every implementation. RigL's code rounds widths
@@ -52,7 +52,7 @@ class MobileNetV1(nn.Module):
         he_normal(self, "fan_in")  # torch's fan_out does not divide by the groups of a depth-wise convolution
 
     def features(self, image: Tensor) -> Tensor:
-        """Maps of the last block (B, C, H / 32, W / 32); sides round up."""
+        """Return maps of the last block (B, C, H / 32, W / 32); sides round up."""
         maps: Tensor = self.blocks(F.relu(self.bn1(self.conv1(image))))
         return maps
 

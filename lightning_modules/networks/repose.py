@@ -1,4 +1,4 @@
-"""RePose, a small network for human pose with learned kinematic updates."""
+"""RePose, a small network for human poses with learned kinematic updates."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .kinematics import Kinematics, KinematicUpdates
+from .sizes import check_positive
 
 
 class RePose(nn.Module):
-    """An encoder, kinematic updates at the coarsest resolution and a decoder; heatmaps at every level.
+    """An encoder, kinematic updates at the coarsest resolution, and a decoder, with heatmaps at every level.
 
-    Input (B, 3, H, W), sides multiples of ``coarse_stride``. Output: heatmaps (B, K, H / s, W / s) from coarse to
-    fine, for each stride s of ``strides``: (16, 8, 4), or (32, 16, 8, 4). Convolutions start Kaiming-normal, those
-    that make heatmaps with standard deviation 0.001. ``BASE`` (the default), ``MEDIUM`` and ``SMALL`` are sizes:
+    (B, 3, H, W), sides multiples of ``coarse_stride`` -> heatmaps (B, K, H / s, W / s) from coarse to fine, for each
+    stride s of ``strides``: (16, 8, 4), or (32, 16, 8, 4). Convolutions start Kaiming-normal, those that make heatmaps
+    with standard deviation 0.001. ``BASE`` (the default), ``MEDIUM`` and ``SMALL`` are sizes:
     ``RePose(kinematics, **RePose.SMALL)``.
 
-    With the 16 joints of MPII and a tree, BASE has 4.079M parameters, and its convolutions take 6.78 G multiply-adds
-    on 256x256 pixels (13.56 GFLOPs) where the 1x1 convolutions of the decoder follow the upsampling. Here their coarse
-    half runs before it: the same result in 6.67 G, which is what ``multiply_adds`` counts.
+    With the 16 joints of MPII and a tree, BASE has 4.079M parameters. Its convolutions take 6.78 G multiply-adds on
+    256x256 pixels (13.56 GFLOPs) where the 1x1 convolutions of the decoder follow the upsampling. Here their coarse
+    half runs before it, with the same result in 6.67 G, which is what ``multiply_adds`` counts.
 
     Args:
-        kinematics: joints, their graph, and the order of the updates. Without passes: the network without updates.
-        width: channels of encoder and decoder.
-        channels: of each joint at the coarsest resolution.
-        hidden: channels inside the update of a joint.
-        stem: channels of the first convolution.
-        coarse_stride: 16 or 32 image pixels a cell at the coarsest resolution.
-        extra_blocks: residual blocks added at the coarsest resolution; 4 and no passes is the control that costs
-            what the updates of BASE do.
+        kinematics: joints, their graph, and the order of the updates. Without passes the network has no updates.
+        width: number of channels of encoder and decoder.
+        channels: number of channels of each joint at the coarsest resolution.
+        hidden: number of channels inside the update of a joint.
+        stem: number of channels of the first convolution.
+        coarse_stride: image pixels along the side of a cell at the coarsest resolution, 16 or 32.
+        extra_blocks: residual blocks added at the coarsest resolution. With 4 and no passes the network costs what
+            BASE costs with its updates, as a control.
 
     Raises:
-        ValueError: a size below 1; another ``coarse_stride``; on a call, an image of another shape.
+        ValueError: a size is below 1, or ``coarse_stride`` is not 16 or 32; on a call, the image has another shape.
 
     Reference:
         Isack et al. 2020 and US patent 11,335,023 B2, which covers the method. The stages are theirs: features,
@@ -64,9 +65,7 @@ class RePose(nn.Module):
         extra_blocks: int = 0,
     ) -> None:
         super().__init__()
-        for name, size in {"width": width, "channels": channels, "hidden": hidden, "stem": stem}.items():
-            if size < 1:
-                raise ValueError(f"{name} is {size}; it is 1 or more")
+        check_positive(width=width, channels=channels, hidden=hidden, stem=stem)
         if extra_blocks < 0:
             raise ValueError(f"extra_blocks is {extra_blocks}; it is 0 or more")
         if coarse_stride not in (16, 32):
@@ -129,10 +128,11 @@ class ResidualBlock(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Coarse features and heatmaps, upsampled and joined with the encoder's finer features; finer ones of both.
+    """A step of the decoder: from coarse features and heatmaps and the encoder's finer features to finer ones of both.
 
-    A 1x1 convolution of both, with batch norm and ReLU, then residual blocks. The half of that convolution that reads
-    the coarse side runs before the bilinear upsampling, with which it commutes, at a quarter of the work.
+    The upsampled coarse side and the fine side go through a 1x1 convolution with batch norm and ReLU, then through
+    residual blocks. The half of that convolution that reads the coarse side runs before the bilinear upsampling, with
+    which it commutes, at a quarter of the work.
     """
 
     def __init__(self, source: int, width: int, joints: int, blocks: int) -> None:

@@ -1,7 +1,8 @@
-"""ResNet for ImageNet-size images, with torchvision's parameter names."""
+"""The ResNets of ImageNet, with torchvision's parameter names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -10,18 +11,21 @@ from torch import Tensor, nn
 from .initialization import he_normal
 from .sizes import check_positive, scaled
 
+# (source channels, target channels, stride) -> the layers of a block's shortcut, None for the input itself
+Shortcut = Callable[[int, int, int], nn.Module | None]
+
 
 class ResNetTrunk(nn.Module):
-    """A ResNet without its classifier: images to the maps of the last stage.
+    """A ResNet without its classifier, from images to the maps of the last stage.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        in_channels: image channels.
+        in_channels: number of image channels.
         width: multiplies the channels of every layer, rounded down.
-        cifar_stem: a 3x3 convolution of stride 1 in place of the 7x7 of stride 2 and the max pooling.
+        cifar_stem: whether a 3x3 convolution of stride 1 replaces the 7x7 one of stride 2 and the max pooling.
 
     Raises:
-        ValueError: another ``depth``, ``in_channels`` below 1, or a ``width`` that leaves no channels.
+        ValueError: there is no such ``depth``, ``in_channels`` is below 1, or ``width`` leaves no channels.
 
     Example:
         >>> import torch
@@ -50,7 +54,7 @@ class ResNetTrunk(nn.Module):
         self.feature_channels = outputs[3]
 
     def features(self, image: Tensor) -> Tensor:
-        """Maps (B, feature_channels, H / 32, W / 32), or H / 8 and W / 8 with the CIFAR stem; sides round up."""
+        """Return maps (B, feature_channels, H / 32, W / 32), or H / 8 and W / 8 with the CIFAR stem; sides round up."""
         x = F.relu(self.bn1(self.conv1(image)))
         if not self.cifar_stem:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
@@ -59,24 +63,24 @@ class ResNetTrunk(nn.Module):
 
 
 class ResNet(ResNetTrunk):
-    """ResNet classifier (B, in_channels, H, W) -> logits (B, num_classes); ImageNet's by default.
+    """A ResNet classifier, (B, in_channels, H, W) -> logits (B, num_classes); by default that of ImageNet.
 
     Parameters have torchvision's names, so that its checkpoints load. Convolutions start He-normal over fan_out, the
     classifier from N(0, 0.01^2).
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        num_classes: logits.
-        in_channels: image channels.
+        num_classes: number of logits.
+        in_channels: number of image channels.
         width: multiplies the channels of every layer, rounded down; 0.465 is the paper's small-dense network for
             80 % sparsity.
-        cifar_stem: a 3x3 convolution of stride 1 in place of the 7x7 of stride 2 and the max pooling.
-        zero_init_residual: the scale of the last norm of each block starts at 0, so that a block starts as its
-            shortcut. RigL trains so. Gradients of the block's convolutions are 0 at first, which leaves criteria that
-            prune before training (SNIP, GraSP) blind.
+        cifar_stem: whether a 3x3 convolution of stride 1 replaces the 7x7 one of stride 2 and the max pooling.
+        zero_init_residual: whether the scale of the last norm of each block starts at 0, so that a block starts as its
+            shortcut. RigL trains so. The gradients of the block's convolutions are then 0 at first, which leaves
+            criteria that prune before training (SNIP, GraSP) blind.
 
     Raises:
-        ValueError: another ``depth``, a size below 1, or a ``width`` that leaves no channels.
+        ValueError: there is no such ``depth``, a size is below 1, or ``width`` leaves no channels.
 
     Reference:
         He et al. 2016. As in RigL and torchvision the stride of a bottleneck is in its 3x3 convolution ("v1.5").
@@ -114,9 +118,7 @@ class ResNet(ResNetTrunk):
 class ResNet18(ResNet):
     """ResNet-18; 11,689,512 parameters for 1,000 classes.
 
-    Args:
-        num_classes: logits.
-        options: the other arguments of :class:`ResNet`, without ``depth``.
+    It takes the arguments of :class:`ResNet` but ``depth``.
     """
 
     def __init__(self, num_classes: int = 1000, **options: Any) -> None:
@@ -126,9 +128,7 @@ class ResNet18(ResNet):
 class ResNet34(ResNet):
     """ResNet-34; 21,797,672 parameters for 1,000 classes.
 
-    Args:
-        num_classes: logits.
-        options: the other arguments of :class:`ResNet`, without ``depth``.
+    It takes the arguments of :class:`ResNet` but ``depth``.
     """
 
     def __init__(self, num_classes: int = 1000, **options: Any) -> None:
@@ -138,30 +138,40 @@ class ResNet34(ResNet):
 class ResNet50(ResNet):
     """ResNet-50; 25,557,032 parameters for 1,000 classes, 25,502,912 of them kernel weights.
 
-    Args:
-        num_classes: logits.
-        options: the other arguments of :class:`ResNet`, without ``depth``.
+    It takes the arguments of :class:`ResNet` but ``depth``.
     """
 
     def __init__(self, num_classes: int = 1000, **options: Any) -> None:
         super().__init__(50, num_classes, **options)
 
 
+def projection(source: int, target: int, stride: int) -> nn.Module | None:
+    """Return the layers that bring a shortcut to the shape of the block's output, or None if it has that shape."""
+    if stride == 1 and source == target:
+        return None
+    return nn.Sequential(_conv(source, target, 1, stride), nn.BatchNorm2d(target))
+
+
+def _conv(source: int, target: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(source, target, kernel, stride, padding=kernel // 2, bias=False)
+
+
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to their input."""
+    """Two 3x3 convolutions with batch norm, added to their input or to what ``shortcut`` makes of it."""
 
     EXPANSION: ClassVar[int] = 1
 
-    def __init__(self, source: int, channels: int, stride: int) -> None:
+    def __init__(self, source: int, channels: int, stride: int, shortcut: Shortcut = projection) -> None:
         super().__init__()
         self.conv1 = _conv(source, channels, 3, stride)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = _conv(channels, channels, 3)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample = _projection(source, channels, stride)
+        self.downsample = shortcut(source, channels, stride)
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
+        """Return the norm that ends the branch beside the shortcut."""
         return self.bn2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -183,10 +193,11 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = _conv(channels, channels * self.EXPANSION, 1)
         self.bn3 = nn.BatchNorm2d(channels * self.EXPANSION)
-        self.downsample = _projection(source, channels * self.EXPANSION, stride)
+        self.downsample = projection(source, channels * self.EXPANSION, stride)
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
+        """Return the norm that ends the branch beside the shortcut."""
         return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
@@ -210,14 +221,3 @@ _DEPTHS: dict[int, tuple[_Block, tuple[int, int, int, int]]] = {
 def _stage(block: _Block, source: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
     first = block(source, channels, stride)
     return nn.Sequential(first, *(block(channels * block.EXPANSION, channels, 1) for _ in range(blocks - 1)))
-
-
-def _conv(source: int, target: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(source, target, kernel, stride, padding=kernel // 2, bias=False)
-
-
-def _projection(source: int, target: int, stride: int) -> nn.Sequential | None:
-    """What brings the shortcut to the block's output shape, if it has another."""
-    if stride == 1 and source == target:
-        return None
-    return nn.Sequential(_conv(source, target, 1, stride), nn.BatchNorm2d(target))

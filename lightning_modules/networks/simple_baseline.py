@@ -1,4 +1,4 @@
-"""SimpleBaseline, a ResNet that ends in heatmaps."""
+"""SimpleBaseline, a ResNet that ends in heatmaps of joints."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from .sizes import check_positive
 
 
 class SimpleBaseline(ResNetTrunk):
-    """A ResNet, three transposed convolutions and a 1x1 convolution: heatmaps at stride 4.
+    """A ResNet, three transposed convolutions and a 1x1 convolution, which makes heatmaps at stride 4.
 
-    Input (B, in_channels, H, W), sides multiples of 32. Output: a tuple of one level, heatmaps (B, K, H / 4, W / 4), so
-    that it stands where a network with several levels can. 15,376,464 parameters for 16 joints with ResNet-18,
-    33,999,440 with ResNet-50.
+    (B, in_channels, H, W), sides multiples of 32 -> heatmaps (B, K, H / 4, W / 4), in a tuple of this one level, as
+    networks with several levels return them. With 16 joints there are 15,376,464 parameters around ResNet-18 and
+    33,999,440 around ResNet-50.
 
     Parameters are named as in the authors' code, which names the ResNet's as torchvision does: checkpoints of both
     load, torchvision's with ``strict=False``. The ResNet starts He-normal over fan_out, the rest from N(0, 0.001^2).
 
     Args:
-        num_joints: K.
-        depth: of the ResNet: 18, 34, 50, 101 or 152.
-        in_channels: image channels.
+        num_joints: number of joints K.
+        depth: depth of the ResNet: 18, 34, 50, 101 or 152.
+        in_channels: number of image channels.
         width: multiplies the channels of the ResNet, rounded down.
-        channels: of the transposed convolutions.
+        channels: channels of the transposed convolutions.
 
     Raises:
-        ValueError: another ``depth``, a size below 1, or a ``width`` that leaves no channels; on a call, an image whose
-            sides are not multiples of 32.
+        ValueError: there is no such ``depth``, a size is below 1, or ``width`` leaves no channels; on a call, the sides
+            of the image are not multiples of 32.
 
     Reference:
         Xiao et al. 2018. The authors' ResNet starts from ImageNet's weights, or else from N(0, 0.001^2) too.

@@ -1,4 +1,4 @@
-"""Sizes of a network: how a width multiplier rounds, and what is refused."""
+"""Sizes of a network: how a width multiplier rounds, and which sizes are refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def scaled(channels: int, width: float) -> int:
-    """``channels * width``, rounded down as the paper's released code does.
+    """Return ``channels * width``, rounded down as the paper's released code does.
 
     Raises:
         ValueError: nothing is left of the channels, or ``width`` is not a finite number.
@@ -23,10 +23,10 @@ def scaled(channels: int, width: float) -> int:
 
 
 def check_positive(**sizes: int) -> None:
-    """Refuse sizes below 1, by the names they are given under.
+    """Refuse sizes below 1.
 
     Raises:
-        ValueError: one is below 1.
+        ValueError: a size is below 1; the message has the name that it was passed under.
     """
     for name, size in sizes.items():
         if size < 1:

@@ -11,23 +11,23 @@ from .sizes import check_positive, scaled
 
 
 class VGG16(nn.Module):
-    """Thirteen 3x3 convolutions, global average pooling and a linear classifier; 15,222,464 parameters.
+    """VGG-16: thirteen 3x3 convolutions, global average pooling and a linear classifier, 15,222,464 parameters.
 
-    (B, in_channels, H, W) -> logits (B, num_classes), sides of 16 or more. By default the network of the gradient-flow
-    paper, without norms and biases, in which initialization matters most. Convolutions and classifier start He-normal
-    over fan_in.
+    (B, in_channels, H, W) -> logits (B, num_classes), with sides of 16 or more. By default it is the network of the
+    gradient-flow paper, without norms and biases, in which initialization matters most. Convolutions and classifier
+    start He-normal over fan_in.
 
     Args:
-        num_classes: logits.
-        in_channels: image channels.
+        num_classes: number of logits.
+        in_channels: number of image channels.
         width: multiplies the channels of every convolution, rounded down; 0.44 has about as many weights as the
             default at 80 % sparsity.
-        batch_norm: a norm after every convolution. The classifier then starts from N(0, 0.01^2).
-        bias: of convolutions and classifier. With it the keys ``features.N`` are those of torchvision's vgg16, or
-            vgg16_bn with ``batch_norm``.
+        batch_norm: whether a norm follows every convolution. The classifier then starts from N(0, 0.01^2).
+        bias: whether convolutions and classifier have biases. With them the keys ``features.N`` are those of
+            torchvision's vgg16, or vgg16_bn with ``batch_norm``.
 
     Raises:
-        ValueError: a size below 1, or a ``width`` that leaves no channels.
+        ValueError: a size is below 1, or ``width`` leaves no channels.
 
     Reference:
         Evci et al. 2022, released code: unlike Simonyan & Zisserman 2015, no max pooling after the last block and no
@@ -75,14 +75,12 @@ class VGG16(nn.Module):
 
 
 class VGG16BN(VGG16):
-    """VGG-16 with batch norm and biases; torchvision's vgg16_bn up to its classifier.
+    """VGG-16 with batch norm and biases, torchvision's vgg16_bn up to its classifier.
 
-    Args:
-        num_classes: logits.
-        options: ``in_channels`` and ``width`` of :class:`VGG16`.
+    It takes the arguments of :class:`VGG16` but ``batch_norm`` and ``bias``.
 
     Example:
-        Load a torchvision checkpoint but for its three linear layers:
+        Load a torchvision checkpoint without its three linear layers:
 
         >>> network = VGG16BN(num_classes=10)
         >>> state = torch.load("vgg16_bn.pth")  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Wide ResNet, the CIFAR network of RigL."""
+"""Wide ResNet, the CIFAR network of RigL's paper."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .sizes import check_positive, scaled
 class WideResNet(nn.Module):
     """WRN-depth-width, with norms before the convolutions, at 1, 1/2 and 1/4 of the image's resolution.
 
-    (B, in_channels, H, W) -> logits (B, num_classes). WRN-22-2 by default, 1,079,642 parameters; WRN-28-10 is
+    (B, in_channels, H, W) -> logits (B, num_classes). The default is WRN-22-2 with 1,079,642 parameters; WRN-28-10 is
     ``WideResNet(28, width=10)``. Convolutions start He-normal over fan_out, the classifier from N(0, 0.01^2).
 
     Args:
         depth: 6 n + 4 for n blocks a stage: 16, 22, 28, 40, ...
-        num_classes: logits.
-        in_channels: image channels.
+        num_classes: number of logits.
+        in_channels: number of image channels.
         width: multiplies the 16, 32 and 64 channels of the stages, rounded down; the first convolution keeps its 16.
-        dropout: probability between the two convolutions of a block, in [0, 1).
+        dropout: probability of dropout between the two convolutions of a block, in [0, 1).
 
     Raises:
-        ValueError: another ``depth``, a size below 1, ``dropout`` outside [0, 1), or a ``width`` that leaves no
-            channels.
+        ValueError: there is no such ``depth``, a size is below 1, ``dropout`` is outside [0, 1), or ``width`` leaves
+            no channels.
 
     Reference:
         Zagoruyko & Komodakis 2016, whose networks with dropout take 0.3 on CIFAR, as RigL's released code does by
@@ -62,7 +62,7 @@ class WideResNet(nn.Module):
         he_normal(self)
 
     def features(self, image: Tensor) -> Tensor:
-        """Maps of the last stage, after norm and ReLU (B, C, H / 4, W / 4); sides round up."""
+        """Return maps of the last stage, after norm and ReLU (B, C, H / 4, W / 4); sides round up."""
         x = self.layer3(self.layer2(self.layer1(self.conv1(image))))
         return F.relu(self.bn(x))
 
@@ -74,7 +74,7 @@ class WideResNet(nn.Module):
 class PreActivationBlock(nn.Module):
     """Norm, ReLU and 3x3 convolution, twice, added to the input.
 
-    Where the shape changes, the shortcut is a 1x1 convolution of the activated input; elsewhere the raw input.
+    Where the shape changes, the shortcut is a 1x1 convolution of the activated input; elsewhere it is the raw input.
     """
 
     def __init__(self, source: int, channels: int, stride: int, dropout: float) -> None:

@@ -39,9 +39,7 @@ def test_old_weight_norm_is_refused_and_trains_where_it_is_left_dense(callback: 
 )
 def test_parametrized_weights_are_refused_not_left_dense_in_silence(how: Callable[[nn.Module], nn.Module]) -> None:
     module = computed(how)
-    with pytest.raises(
-        ValueError, match=r"'network.4.weight' is computed from 'network.4.parametrizations"
-    ):
+    with pytest.raises(ValueError, match=r"'network.4.weight' is computed from 'network.4.parametrizations"):
         select(module)
     with pytest.raises(ValueError, match="remove_parametrizations"):
         prune(module, 0.9)

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,26 @@ def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) ->
     assert not list(product.parent.glob("*.part"))
     assert results.read_text().startswith(columns)
     assert read_product(product)["probabilities"].shape == (300, 10)
+
+
+def test_a_damaged_product_is_named(settings: Settings, tmp_path: Path) -> None:
+    copied = replace(settings, folder=tmp_path)
+    product = copied.product("pruned", 0)
+    product.parent.mkdir(parents=True)
+    readers = [
+        lambda: read_product(product),
+        lambda: run_study([PRUNED], 1, copied, tmp_path / "runs.csv", processes=1),
+        lambda: train(ARM["prune-restart"], 0, copied),
+    ]
+    for damaged in (b"no product", settings.product("pruned", 0).read_bytes()[:-1000]):
+        product.write_bytes(damaged)
+        for read in readers:
+            with pytest.raises(ValueError, match=r"pruned/0/run\.pt' cannot be read"):
+                read()
+    torch.save({"start": {}}, product)
+    for read in readers:
+        with pytest.raises(ValueError, match=r"pruned/0/run\.pt' is not what a run of the study leaves"):
+            read()
 
 
 def test_runs_of_another_length_are_not_taken_for_finished(settings: Settings, tmp_path: Path) -> None:

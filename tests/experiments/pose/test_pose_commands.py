@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from fakes import write_lsp
 
 from experiments.cli import main as experiments
@@ -100,6 +101,13 @@ def test_what_is_missing_is_named(fitted: Path, tmp_path: Path) -> None:
         main(["predict", image, "--checkpoint", str(alone)])
     with pytest.raises(ValueError, match="does not fit the model of"):
         main(["predict", image, "--checkpoint", str(fitted), "--config", str(CONFIG.with_name("repose_base.yaml"))])
+    for damaged in (b"", b"no checkpoint", fitted.read_bytes()[:-1000]):
+        alone.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"alone\.ckpt' cannot be read as a checkpoint: it is damaged"):
+            main(["predict", image, "--checkpoint", str(alone), "--config", str(CONFIG)])
+    torch.save({"weights": {}}, alone)
+    with pytest.raises(ValueError, match=r"alone\.ckpt' is not a checkpoint: it has no 'state_dict'"):
+        main(["predict", image, "--checkpoint", str(alone), "--config", str(CONFIG)])
     with pytest.raises(FileNotFoundError, match="none.jpg"):
         main(["predict", str(tmp_path / "none.jpg"), "--checkpoint", str(fitted)])
 

@@ -13,8 +13,8 @@ import torch
 from poses import random_poses
 
 from experiments.pose.__main__ import main
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol, torso_size
-from lightning_modules.pose_scores import correct_joints, normalized_errors, weighted_mean
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, torso_size
+from lightning_modules.pose.scores import correct_joints, normalized_errors, weighted_mean
 
 PROTOCOLS = {"lsp": LSP, "mpii": MPII}
 KEYS = ("pred", "target", "visible", "size")

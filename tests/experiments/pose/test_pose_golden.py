@@ -16,8 +16,8 @@ import torch
 from experiments.pose.__main__ import main
 from experiments.pose.evaluate import Evaluation, evaluate
 from experiments.pose.predictions import Predictions, read_predictions
-from lightning_modules.pose_metrics import AUC, PCK, PCKh
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
+from lightning_modules.pose.metrics import AUC, PCK, PCKh
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
 FOLDER = Path(os.environ.get("POSE_GOLDEN", ""))
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from pose_fits import estimator, figures
 
 from datamodules import LSP_SKELETON
 from experiments.pose import PosePictures
-from experiments.pose.pictures import (
+from experiments.pose.drawing import (
     LEFT,
     RIGHT,
     draw_pose,

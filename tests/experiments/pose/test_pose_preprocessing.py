@@ -8,8 +8,8 @@ import torch
 from datamodules import LSP_SKELETON, MPII_SKELETON
 from datamodules.photos import to_input
 from datamodules.pose_crop import cut, image_box, inverse, to_crop
-from lightning_modules.photo import crop
-from lightning_modules.pose_protocols import LSP, MPII
+from lightning_modules.pose.photo import crop
+from lightning_modules.pose.protocols import LSP, MPII
 
 
 def smooth(height: int, width: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.report.charts import pareto
-from experiments.report.groups import BINS, Group, grouped
-from experiments.report.metrics_file import Curve
+from experiments.report.groups import BINS, Group, group_runs
+from experiments.report.metrics_file import MetricCurve
 from experiments.report.runs import Run
 
 
@@ -18,13 +18,13 @@ def run(name: str, seed: int, **config: str) -> Run:
 
 
 def test_seeds_of_one_setting_are_one_group() -> None:
-    groups = grouped([run("a", 0, lr="1"), run("b", 0, lr="1"), run("a", 1, lr="1")])
+    groups = group_runs([run("a", 0, lr="1"), run("b", 0, lr="1"), run("a", 1, lr="1")])
     assert [(group.label, group.seeds) for group in groups] == [("a", "2 (0, 1)"), ("b", "1 (0)")]
 
 
 def test_settings_of_one_name_are_told_apart_by_what_differs() -> None:
     runs = [run("a", 0, **{"x.lr": lr, "x.size": "3", "y.sparsity": s}) for lr in ("1", "2") for s in (".8", ".9")]
-    assert [group.label for group in grouped(runs)] == [
+    assert [group.label for group in group_runs(runs)] == [
         "a, lr 1, sparsity .8",
         "a, lr 1, sparsity .9",
         "a, lr 2, sparsity .8",
@@ -33,10 +33,10 @@ def test_settings_of_one_name_are_told_apart_by_what_differs() -> None:
 
 
 def test_runs_without_settings_are_told_apart_by_what_was_measured_or_by_their_folder() -> None:
-    sparse = {"sparsity/actual": Curve(np.array([1]), np.array([0.9]))}
-    measured = grouped([Run(Path("x"), "a"), Run(Path("y"), "a", curves=sparse)])
+    sparse = {"sparsity/actual": MetricCurve(np.array([1]), np.array([0.9]))}
+    measured = group_runs([Run(Path("x"), "a"), Run(Path("y"), "a", curves=sparse)])
     assert [group.label for group in measured] == ["a", "a, sparsity 0.900"]
-    studies = grouped([Run(Path("x"), "a", config={"k.b": "1"}), Run(Path("y"), "a", config={"j.b": "1"})])
+    studies = group_runs([Run(Path("x"), "a", config={"k.b": "1"}), Run(Path("y"), "a", config={"j.b": "1"})])
     assert [group.label for group in studies] == ["a, b 1 [x]", "a, b 1 [y]"]
 
 
@@ -47,7 +47,9 @@ def test_runs_without_settings_are_told_apart_by_what_was_measured_or_by_their_f
 )
 def test_curves_are_means_over_runs_of_means_over_equal_parts(logged: list[list[tuple[int, float]]]) -> None:
     runs = [
-        Run(Path(str(i)), "a", curves={"k": Curve(np.array([s for s, _ in rows]), np.array([v for _, v in rows]))})
+        Run(
+            Path(str(i)), "a", curves={"k": MetricCurve(np.array([s for s, _ in rows]), np.array([v for _, v in rows]))}
+        )
         for i, rows in enumerate(logged)
     ]
     found = Group("a", runs).curve("k")
@@ -67,7 +69,7 @@ def test_curves_are_means_over_runs_of_means_over_equal_parts(logged: list[list[
 
 
 def test_what_is_not_finite_is_left_out_of_curves() -> None:
-    curve = Curve(np.array([0, 1, 2]), np.array([1.0, np.nan, np.inf]))
+    curve = MetricCurve(np.array([0, 1, 2]), np.array([1.0, np.nan, np.inf]))
     found = Group("a", [Run(Path("x"), "a", curves={"k": curve})]).curve("k")
     assert found is not None
     np.testing.assert_array_equal(found, [[0], [1], [1], [1]])

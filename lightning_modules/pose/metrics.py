@@ -1,4 +1,4 @@
-"""PCK, PCKh and AUC of poses, summed up over batches and ranks."""
+"""Metrics of poses: PCK, PCKh and AUC, summed up over batches and ranks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from .pose_scores import auc_thresholds, correct_joints, normalized_errors
+from .scores import auc_thresholds, correct_joints, normalized_errors
 
 
 class _JointScore(Metric):
-    """Counts correct joints at one threshold or several, and annotated joints."""
+    """A metric that counts annotated joints, and those of them that are correct, at one threshold or several."""
 
     higher_is_better = True
     is_differentiable = False
@@ -30,27 +30,27 @@ class _JointScore(Metric):
         self.add_state("annotated", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, pred: Tensor, target: Tensor, visible: Tensor, size: Tensor) -> None:
-        """Counts the joints of more people; a batch without annotated joints is allowed.
+        """Count the joints of more people; a batch without annotated joints is allowed.
 
         Args:
             pred: (N, K, 2) px.
             target: (N, K, 2) px, with the same origin.
-            visible: (N, K) bool, True = annotated.
+            visible: (N, K) bool, True where a joint is annotated.
             size: (N,) px.
 
         Raises:
-            ValueError: as ``normalized_errors``, or ``joints`` are more than there are.
+            ValueError: :func:`normalized_errors` refuses the arguments, or the metric counts a joint that is not there.
         """
         errors = normalized_errors(pred, target, visible, size)
         if self.joints is not None:
             if max(self.joints) >= errors.shape[1]:
                 raise ValueError(f"joints is {self.joints}, but pred has {errors.shape[1]} joints")
             errors, visible = errors[:, self.joints], visible[:, self.joints]
-        self.correct = self.correct + self._count(errors)  # not in place: a state may come from inference mode
+        self.correct = self.correct + self._count(errors)  # not in place, as the state may come from inference mode
         self.annotated = self.annotated + visible.sum()
 
     def compute(self) -> Tensor:
-        """The score, in [0, 1].
+        """Return the score, in [0, 1].
 
         Raises:
             ValueError: no joint that counts was annotated.
@@ -69,12 +69,12 @@ class _JointScore(Metric):
 class PCK(_JointScore):
     """Percentage of correct keypoints: the fraction of annotated joints that are off by <= threshold sizes.
 
-    All joints of all people are pooled, which is the mean of joints weighted by how often each is annotated.
-    ``size`` in ``update`` is the torso, ``torso_size(target)`` for LSP. ``name`` is a key to log under.
+    All joints of all people are pooled, which is the mean of joints weighted by how often each is annotated. The
+    ``size`` in ``update`` is the torso, ``torso_size(target)`` for LSP. ``name`` is the key to log the score under.
 
     Args:
-        threshold: in sizes.
-        joints: which count; None for all.
+        threshold: largest error of a correct joint, in sizes.
+        joints: numbers of the joints that count; None for all.
 
     Raises:
         ValueError: ``threshold`` is not positive, or ``joints`` is empty, repeats one or has a negative one.
@@ -91,7 +91,7 @@ class PCK(_JointScore):
 
     def __init__(self, threshold: float = 0.2, joints: Sequence[int] | None = None) -> None:
         super().__init__(joints, thresholds=1)
-        correct_joints(torch.empty(0), threshold)  # refuses a wrong threshold now, not at the first update
+        correct_joints(torch.empty(0), threshold)  # refuse a wrong threshold now, not at the first update
         self.threshold = threshold
         self.name = f"{self.measure}@{threshold:g}"
 
@@ -103,17 +103,17 @@ class PCK(_JointScore):
 
 
 class PCKh(PCK):
-    """PCK in head sizes, MPII's measure.
+    """PCK in head sizes, the measure of MPII.
 
-    ``size`` in ``update`` is ``head_size(box)``. Pass ``joints=MPII.scored``: the benchmark leaves out pelvis and
-    thorax.
+    The ``size`` in ``update`` is ``head_size(box)``. Pass ``joints=MPII.scored``, since the benchmark leaves out
+    pelvis and thorax.
 
     Args:
-        threshold: in sizes.
-        joints: which count; None for all.
+        threshold: largest error of a correct joint, in sizes.
+        joints: numbers of the joints that count; None for all.
 
     Example:
-        >>> from lightning_modules.pose_protocols import MPII
+        >>> from lightning_modules.pose.protocols import MPII
         >>> PCKh(joints=MPII.scored).name
         'pckh@0.5'
     """
@@ -128,11 +128,11 @@ class AUC(_JointScore):
     """Area under the curve of PCK over the thresholds 0, 0.01, ..., limit, divided by limit.
 
     Args:
-        limit: 0.5 head sizes for MPII, 0.2 torsos for LSP.
-        joints: which count; None for all.
+        limit: largest threshold: 0.5 head sizes for MPII, 0.2 torsos for LSP.
+        joints: numbers of the joints that count; None for all.
 
     Raises:
-        ValueError: ``limit`` is not a positive multiple of 0.01, or ``joints`` as in ``PCK``.
+        ValueError: ``limit`` is not a positive multiple of 0.01, or ``joints`` is wrong as for :class:`PCK`.
 
     Example:
         >>> auc = AUC(limit=0.2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol, head_size, torso_size
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, head_size, torso_size
 
 
 # joint orders and flip pairs: the data sets' own documentation

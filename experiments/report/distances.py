@@ -1,4 +1,4 @@
-"""How far runs began and ended from the pruned solution: of lotteries on disk, and of the paper's study."""
+"""Distances at which runs began and ended from the pruned solution: of lotteries on disk, and of the paper's study."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..provenance import read_rows
 
 
 def find_distances(folder: Path) -> list[dict[str, Any]]:
-    """Rows ``label``, ``start``, ``end`` of every lottery at or below a folder, and of a study's distances.csv."""
+    """Return rows ``label``, ``start``, ``end`` of all lotteries at or below a folder, and of all distances.csv."""
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.rglob("ticket.ckpt")):
-        rows += _of_ticket(path)
+        rows += _ticket_distances(path)
     for path in sorted(folder.rglob("distances.csv")):
-        found = read_rows(path)
-        if found and {"arm", "start", "end"} <= found[0].keys():
-            rows += [{"label": row["arm"], "start": float(row["start"]), "end": float(row["end"])} for row in found]
+        read = read_rows(path)
+        if read and {"arm", "start", "end"} <= read[0].keys():
+            rows += [{"label": row["arm"], "start": float(row["start"]), "end": float(row["end"])} for row in read]
     return rows
 
 
-def _of_ticket(path: Path) -> list[dict[str, Any]]:
-    """Against the weights that the ticket's mask left of the run that was pruned first."""
+def _ticket_distances(path: Path) -> list[dict[str, Any]]:
+    """Return distances from the weights that the ticket's mask left of the run that was pruned first."""
     ticket = Ticket.read(path)
     lottery = path.parents[2]
     if not (lottery / "pretrain" / "end.ckpt").is_file():

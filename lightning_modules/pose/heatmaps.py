@@ -8,27 +8,29 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .protocols import check_mirror
+
 
 def encode(
     joints: Tensor, visible: Tensor, size: tuple[int, int], *, stride: int = 4, sigma: float = 2.0
 ) -> tuple[Tensor, Tensor]:
-    """Gaussians of height 1 centred at the joints, not rounded, and which of them count.
+    """Draw a Gaussian of height 1 at every joint, without rounding its position, and say which joints count.
 
-    Cell i of stride s is centred at px s * i + (s - 1) / 2, where the s x s pixels it stands for are.
+    Cell i of stride s is centred at px s * i + (s - 1) / 2, in the middle of the s x s pixels that it stands for.
 
     Args:
-        joints: (B, K, 2) px; any value, NaN too, where not ``visible``.
-        visible: (B, K) bool, annotated.
-        size: h and w of the heatmaps, in cells.
-        stride: px a cell.
-        sigma: of the Gaussians, in cells.
+        joints: (B, K, 2) px; joints that are not ``visible`` may hold any value, NaN too.
+        visible: (B, K) bool, True where a joint is annotated.
+        size: height h and width w of the heatmaps, in cells.
+        stride: pixels along the side of a cell.
+        sigma: standard deviation of the Gaussians, in cells.
 
     Returns:
-        Heatmaps (B, K, h, w) and weights (B, K), float32: 1 for a joint that is visible, a number and at most
-        3 sigma outside the outer cell centres, else 0. The heatmap of weight 0 is of no use but finite.
+        Heatmaps (B, K, h, w) and weights (B, K), float32. The weight is 1 for a joint that is visible, finite and at
+        most 3 sigma outside the outer cell centres, else 0; a heatmap of weight 0 is finite, but means nothing.
 
     Raises:
-        ValueError: shapes that do not fit; a size, stride or sigma that is not positive.
+        ValueError: shapes do not fit, or a size, stride or sigma is not positive.
 
     Example:
         >>> heatmaps, weights = encode(torch.tensor([[[5.5, 1.5]]]), torch.tensor([[True]]), (2, 3), sigma=1.0)
@@ -44,14 +46,14 @@ def encode(
 def encode_legacy(
     joints: Tensor, visible: Tensor, size: tuple[int, int], *, stride: int = 4, sigma: float = 2.0
 ) -> tuple[Tensor, Tensor]:
-    """Targets as HRNet and SimpleBaseline make them; only to reproduce their numbers.
+    """Draw heatmaps as HRNet and SimpleBaseline do, to reproduce their numbers.
 
-    The joint is rounded to cell int(px / stride + 0.5), its Gaussian is cut off more than 3 sigma from it. Only
-    :class:`QuarterOffset` decodes these. Arguments, returns and errors as for :func:`encode`.
+    A joint is rounded to cell int(px / stride + 0.5), and its Gaussian is cut off at 3 sigma. Only
+    :class:`QuarterOffset` decodes these heatmaps. Arguments, results and errors are those of :func:`encode`.
 
     Reference:
         ``generate_target`` in the code of Sun et al. 2019. There a joint 3 sigma + 1 cells left of the map or above it
-        counts, with an empty heatmap; here it does not.
+        counts, with an empty heatmap; here it does not count.
     """
     _check_targets(joints, visible, size, stride, sigma)
     centres = (joints.float() / stride + 0.5).trunc()
@@ -86,23 +88,20 @@ def _profile(distance: Tensor, sigma: float, reach: float) -> Tensor:
     return torch.exp(-(distance**2) / (2 * sigma**2)) * (distance.abs() <= reach)
 
 
-def mirrored(heatmaps: Tensor, mirror: Sequence[int]) -> Tensor:
-    """The heatmaps of the mirror image, columns reversed and left and right joints exchanged.
+def mirror_heatmaps(heatmaps: Tensor, mirror: Sequence[int]) -> Tensor:
+    """Return the heatmaps of the mirror image: columns reversed, left and right joints exchanged.
 
-    Mirroring twice gives the heatmaps back. For a flip test, average a network's heatmaps with the mirrored ones of
-    the mirrored image. As cells are aligned to px, nothing has to be shifted.
+    Mirroring twice gives the heatmaps back. A flip test averages a network's heatmaps with the mirrored heatmaps of
+    the mirrored image. Since cells are aligned to pixels, nothing has to be shifted.
 
     Args:
         heatmaps: (B, K, h, w).
-        mirror: for each joint the number of its mirror image, its own for the neck or the head.
+        mirror: for each joint the number of its mirror image, which for the neck or the head is its own.
 
     Raises:
         ValueError: ``mirror`` is not K numbers that lead back to where they came from.
     """
-    if len(mirror) != heatmaps.shape[1] or any(
-        not 0 <= other < len(mirror) or mirror[other] != joint for joint, other in enumerate(mirror)
-    ):
-        raise ValueError(f"mirror is {list(mirror)}; it pairs each of {heatmaps.shape[1]} joints with its mirror image")
+    check_mirror(mirror, heatmaps.shape[1])
     return torch.stack([heatmaps[:, other] for other in mirror], dim=1).flip(-1)
 
 
@@ -114,24 +113,25 @@ def heatmap_loss(
     strides: Sequence[int] = (16, 8, 4),
     sigmas: Sequence[float] = (1.0, 1.5, 2.0),
 ) -> Tensor:
-    """Squared error against :func:`encode`'s heatmaps, in units of a target's energy, summed over levels.
+    """Return the squared error against :func:`encode`'s heatmaps, in units of a target's energy, summed over levels.
 
-    A joint's error is summed over cells and divided by pi * sigma ** 2, which is what the squares of a Gaussian in full
-    view sum to: heatmaps of zeros cost about 1 a level, whatever its resolution. A level's loss is the mean over
-    all joints of weight 1; without any it is 0, with gradients of 0.
+    A joint's error is summed over cells and divided by pi * sigma ** 2, the sum of the squares of a Gaussian that is
+    wholly in view: heatmaps of zeros cost about 1 a level, whatever its resolution. A level's loss is the mean over
+    all joints of weight 1; without such joints it is 0, and so are its gradients.
 
     Args:
         levels: heatmaps (B, K, h, w) of each level.
         joints: (B, K, 2) px.
-        visible: (B, K) bool, annotated.
-        strides: px a cell, of each level.
-        sigmas: of the targets in cells, of each level.
+        visible: (B, K) bool, True where a joint is annotated.
+        strides: pixels along the side of a cell, for each level.
+        sigmas: standard deviation of the targets in cells, for each level.
 
     Raises:
-        ValueError: as many levels, strides and sigmas are not given; shapes that do not fit.
+        ValueError: there are not as many levels as strides and sigmas, or shapes do not fit.
 
     Reference:
-        Ours. With the usual mean over cells, a level of twice the resolution and the same sigma weighs a quarter.
+        This loss is ours. With the usual mean over cells, a level of twice the resolution and the same sigma would
+        weigh a quarter.
     """
     if not len(levels) == len(strides) == len(sigmas) or not levels:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Pictures of poses: skeletons on images, heatmaps of every part and level, alphas over time."""
+"""Drawings of poses: skeletons on images, heatmaps of every joint and level, alphas over time."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from datamodules.skeletons import Skeleton
 Image = NDArray[np.uint8]
 Array = NDArray[np.floating]
 
-LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB; the person's own left and right
-EXACT = (255, 255, 255)
+LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB; sides are the person's own
+TRUTH = (255, 255, 255)
 
 
 def pixels(image: Tensor) -> Image:
-    """RGB (H, W, 3) of what a network is fed."""
+    """Return as RGB (H, W, 3) what a network is given."""
     return ((image.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def draw_pose(image: Image, joints: Array, skeleton: Skeleton, shown: NDArray[np.bool_] | None = None) -> Image:
-    """A copy of the image with a skeleton on it: the person's left in orange, right in blue, the middle in green.
+    """Return a copy of the image with a skeleton on it, the person's left in orange, right in blue, middle in green.
 
     Args:
         image: RGB (H, W, 3).
         joints: (K, 2) px.
-        skeleton: which joints are connected.
-        shown: (K,) which joints to draw; a limb is drawn between two of them. None draws all.
+        skeleton: says which joints are connected.
+        shown: (K,), which joints to draw; a limb is drawn if both its joints are. None draws all joints.
     """
     shown = np.ones(len(joints), bool) if shown is None else shown
     scale = max(image.shape[:2])
@@ -49,16 +49,16 @@ def draw_pose(image: Image, joints: Array, skeleton: Skeleton, shown: NDArray[np
 
 
 def mark_joints(image: Image, joints: Array, shown: NDArray[np.bool_]) -> Image:
-    """A copy of the image with white rings where the joints really are."""
+    """Return a copy of the image with white rings at the true joints."""
     drawn = np.ascontiguousarray(image).copy()
     radius = max(2, round(max(image.shape[:2]) / 50))
     for k in np.flatnonzero(shown):
-        cv2.circle(drawn, _pixel(joints[k]), radius * 16, EXACT, 1, cv2.LINE_AA, 4)
+        cv2.circle(drawn, _pixel(joints[k]), radius * 16, TRUTH, 1, cv2.LINE_AA, 4)
     return drawn
 
 
 def heatmap_sheet(image: Image, levels: Sequence[Array], skeleton: Skeleton) -> Image:
-    """One row for each level, one column for each joint: its heatmap over the image.
+    """Draw every heatmap over the image, in a row for each level and a column for each joint.
 
     Args:
         image: RGB (H, W, 3).
@@ -68,21 +68,16 @@ def heatmap_sheet(image: Image, levels: Sequence[Array], skeleton: Skeleton) -> 
     side = 112
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     palette = colormaps["inferno"]
-    rows = []
-    for level in levels:
-        tiles = []
-        for heatmap in level:
-            height = cv2.resize(np.clip(heatmap, 0, 1).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-            height = np.clip(height, 0, 1)[..., None]
-            heat = 255 * np.asarray(palette(height[..., 0]), np.float32)[..., :3]
-            tiles.append((0.35 * small + 0.65 * heat).clip(0, 255).astype(np.uint8))
-        rows.append(tiles)
-    names = [joint.replace("_", " ") for joint in skeleton.joints]
-    return sheet([tile for row in rows for tile in row], columns=len(levels[0]), titles=names)
+    tiles = []
+    for heatmap in (heatmap for level in levels for heatmap in level):
+        height = cv2.resize(np.clip(heatmap, 0, 1).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+        heat = 255 * np.asarray(palette(np.clip(height, 0, 1)), np.float32)[..., :3]
+        tiles.append((0.35 * small + 0.65 * heat).clip(0, 255).astype(np.uint8))
+    return sheet(tiles, columns=len(levels[0]), titles=[joint.replace("_", " ") for joint in skeleton.joints])
 
 
 def sheet(images: Sequence[Image], *, columns: int, titles: Sequence[str] = (), gap: int = 4) -> Image:
-    """Images of one size on a dark page, row by row; a title above each of the first ones.
+    """Lay images of one size on a dark page, row by row, with titles above the first row.
 
     Raises:
         ValueError: there are no images, or they differ in size.
@@ -93,22 +88,22 @@ def sheet(images: Sequence[Image], *, columns: int, titles: Sequence[str] = (), 
     columns = min(columns, len(images))
     rows, head = -(-len(images) // columns), 18 if titles else 0
     page = np.full((head + rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 24, np.uint8)
-    for place, image in enumerate(images):
-        top, left = head + gap + place // columns * (height + gap), gap + place % columns * (width + gap)
+    for index, image in enumerate(images):
+        top, left = head + gap + index // columns * (height + gap), gap + index % columns * (width + gap)
         page[top : top + height, left : left + width] = image
-    for place, title in enumerate(titles[:columns]):
+    for index, title in enumerate(titles[:columns]):
         cv2.putText(
-            page, title, (gap + place * (width + gap), 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230,) * 3, 1, cv2.LINE_AA
+            page, title, (gap + index * (width + gap), 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230,) * 3, 1, cv2.LINE_AA
         )
     return page
 
 
 def plot_alphas(curves: Mapping[str, Mapping[int, float]], joints: Sequence[str]) -> Image:
-    """How far each joint's features follow its neighbours, over optimizer steps; one panel for each pass.
+    """Plot the alphas of each joint over optimizer steps, in a panel for each pass.
 
     Args:
         curves: ``<pass>/<joint number>`` -> step -> alpha.
-        joints: their names.
+        joints: names of the joints.
     """
     passes = sorted({name.split("/")[0] for name in curves})
     figure = Figure(figsize=(5.5 * len(passes), 4), dpi=120, layout="constrained")
@@ -132,7 +127,7 @@ def save(image: Image, path: Path) -> None:
     """Write an RGB image.
 
     Raises:
-        OSError: it cannot be written there.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
@@ -140,7 +135,7 @@ def save(image: Image, path: Path) -> None:
 
 
 def _pixel(point: Array) -> tuple[int, int]:
-    """In sixteenths of a pixel, as OpenCV takes it with shift 4."""
+    """Return a point in sixteenths of a pixel, as OpenCV takes it with shift 4."""
     x, y = np.clip(np.nan_to_num(point), -1e4, 1e4)
     return round(float(x) * 16), round(float(y) * 16)
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from poses import random_poses
 
-from lightning_modules.pose_protocols import LSP, MPII, PoseProtocol
-from lightning_modules.pose_scores import (
+from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
+from lightning_modules.pose.scores import (
     area_under_curve,
     auc_thresholds,
     bootstrap_interval,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lightning_modules.decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
-from lightning_modules.heatmaps import encode, encode_legacy, mirrored
+from lightning_modules.pose.decoders import DARK, Argmax, Decoder, QuarterOffset, SoftArgmax
+from lightning_modules.pose.heatmaps import encode, encode_legacy, mirror_heatmaps
 
 DECODERS = [Argmax(), QuarterOffset(), DARK(), SoftArgmax()]
 H, W = 20, 24
@@ -141,7 +141,7 @@ def test_the_mirror_image_has_the_mirrored_joints(decoder: Decoder) -> None:
     joints = torch.rand(8, 2, 2) * torch.tensor([4 * W - 40, 4 * H - 40]) + 20
     heatmaps, _ = encode(joints, torch.ones(8, 2, dtype=torch.bool), (H, W))
     found, _ = decoder(heatmaps)
-    flipped, _ = decoder(mirrored(heatmaps, [1, 0]))
+    flipped, _ = decoder(mirror_heatmaps(heatmaps, [1, 0]))
     expected = torch.stack([4 * W - 1 - found[..., 0], found[..., 1]], dim=2)[:, [1, 0]]
     torch.testing.assert_close(flipped, expected, rtol=0, atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""PartBasedPoseEstimator: trains and scores a pose network, and finds the joints in a photo."""
+"""The module that trains and scores a pose network, and finds the joints in a photo."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from ..networks import KinematicUpdates
+from ..optimization import build_optimizer
 from .decoders import DARK, Decoder
-from .heatmaps import heatmap_loss, mirrored
-from .networks import KinematicUpdates
-from .optimization import configured
-from .photo import Box, crop, transform
-from .pose_metrics import PCK
+from .heatmaps import heatmap_loss, mirror_heatmaps
+from .metrics import PCK
+from .photo import Box, crop, map_points
+from .protocols import check_mirror
 
-SIGMAS = (0.75, 1.0, 1.5, 2.0)  # of the targets in cells, for networks of up to four levels, coarse to fine
+# standard deviations of the target heatmaps in cells, for networks of up to four levels, coarse to fine
+SIGMAS = (0.75, 1.0, 1.5, 2.0)
 
 
 class PoseBatch(TypedDict):
-    """One batch: people, cropped to squares.
+    """A batch of people, each cropped to a square.
 
     ``image`` (B, 3, H, W) float32 in [-1, 1]; ``joints`` (B, K, 2) float32, px of the crop; ``visible`` (B, K) bool,
-    annotated, so that it counts; ``size`` (B,) float32, px of the crop, what errors are measured against;
-    ``to_image`` (B, 2, 3) float32, the affine map from px of the crop to those of the photo; ``index`` (B,) int64.
+    True where a joint is annotated and counts; ``size`` (B,) float32, px of the crop, the unit of errors;
+    ``to_image`` (B, 2, 3) float32, the affine map from px of the crop to px of the photo; ``index`` (B,) int64.
     """
 
     image: Tensor
@@ -42,28 +44,28 @@ class PoseBatch(TypedDict):
 
 
 class PartBasedPoseEstimator(pl.LightningModule):
-    """Heatmaps of joints at several resolutions around any pose network; a callback makes it sparse.
+    """A pose estimator around any network that makes heatmaps of joints; a callback makes it sparse.
 
-    Batches are :class:`PoseBatch` dictionaries. Logs ``train/loss``, ``val/loss``, ``test/loss``, and the metric's
-    name, as in ``val/pck@0.2``, a fraction over all joints, people and ranks. A network with kinematic updates has
-    its ``alpha/<pass>/<joint>`` logged too.
+    Batches are :class:`PoseBatch` dictionaries. It logs ``train/loss``, ``val/loss``, ``test/loss`` and, under a name
+    like ``val/pck@0.2``, the metric, a fraction over all joints, people and ranks; of a network with kinematic
+    updates also ``alpha/<pass>/<joint>``.
 
     Args:
         network: maps images (B, 3, H, W) in [-1, 1] to a sequence of heatmaps (B, K, h, w), coarse to fine.
         mirror: for each joint the one on the other side of the body, or itself.
-        input_size: side of the square that :meth:`predict` gives the network, px: that of the training crops.
-        metric: scores predictions; copied for validation and test.
-        decoder: from the finest heatmaps to joints.
+        input_size: side in px of the square that :meth:`predict` gives the network, as large as the training crops.
+        metric: scores predictions; it is copied for validation and test.
+        decoder: turns the finest heatmaps into joints.
         flip_test: average with the heatmaps of the mirrored image when evaluating.
-        optimizer: called with parameter groups; biases, norms and alphas are without weight decay.
-        scheduler: called with the optimizer; stepped after every optimizer step.
+        optimizer: called with parameter groups; biases, norms and alphas have no weight decay.
+        scheduler: called with the optimizer and stepped after every optimizer step.
 
     Raises:
         ValueError: ``mirror`` is not its own inverse.
 
     Reference:
-        Isack et al. 2020 (RePose), whose loss and training schedule are not public: the loss is the mean squared
-        error at every level over that of predicting nothing, see :func:`heatmap_loss`.
+        Isack et al. 2020 (RePose), whose loss and training schedule are not public: the loss here is the mean squared
+        error at every level, divided by that of predicting nothing, see :func:`heatmap_loss`.
 
     Example:
         >>> from lightning_modules.networks import Kinematics, RePose
@@ -87,9 +89,8 @@ class PartBasedPoseEstimator(pl.LightningModule):
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        if sorted(mirror) != list(range(len(mirror))) or any(mirror[other] != k for k, other in enumerate(mirror)):
-            raise ValueError(f"mirror is {list(mirror)}; each joint names the one that names it in turn, or itself")
-        # channels last: a third faster under bf16 on CPUs
+        check_mirror(mirror, len(mirror))
+        # channels last is a third faster under bf16 on CPUs
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
         self.mirror = list(mirror)
         self.input_size = input_size
@@ -100,20 +101,20 @@ class PartBasedPoseEstimator(pl.LightningModule):
         self.val_score, self.test_score = copy.deepcopy(metric), copy.deepcopy(metric)
 
     def forward(self, image: Tensor) -> Sequence[Tensor]:
-        """Heatmaps (B, K, h, w), coarse to fine."""
+        """Return heatmaps (B, K, h, w), coarse to fine."""
         levels: Sequence[Tensor] = self.network(image.to(memory_format=torch.channels_last))
         return levels
 
     def heatmaps(self, image: Tensor, finest: Tensor | None = None) -> Tensor:
-        """The finest heatmaps (B, K, h, w); with ``flip_test`` the mean with those of the mirrored image.
+        """Return the finest heatmaps (B, K, h, w); with ``flip_test`` their mean with those of the mirrored image.
 
         Args:
             image: (B, 3, H, W).
-            finest: those of the image, if they are known.
+            finest: the finest heatmaps of the image, if they are already known.
         """
         finest = self.forward(image)[-1] if finest is None else finest
         if self.flip_test:
-            finest = (finest + mirrored(self.forward(image.flip(-1))[-1], self.mirror)) / 2
+            finest = (finest + mirror_heatmaps(self.forward(image.flip(-1))[-1], self.mirror)) / 2
         return finest.float()
 
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
@@ -129,7 +130,7 @@ class PartBasedPoseEstimator(pl.LightningModule):
         return self._evaluate(batch, "test", self.test_score)
 
     def _evaluate(self, batch: PoseBatch, stage: str, score: PCK) -> Tensor:
-        """Logs, and returns the joints, px of the crop."""
+        """Log loss and score, and return the joints, px of the crop."""
         image = batch["image"]
         levels = self.forward(image)
         joints, _ = self._decode(self.heatmaps(image, levels[-1]), image)
@@ -147,8 +148,8 @@ class PartBasedPoseEstimator(pl.LightningModule):
         return self.decoder(heatmaps, image.shape[-1] // heatmaps.shape[-1])
 
     def _log_alphas(self) -> None:
-        """Every ``log_every_n_steps``, the factors of a network with kinematic updates."""
-        if self._trainer is None:  # a copy that a monitor looks at
+        """Log the factors of a network with kinematic updates, every ``log_every_n_steps``."""
+        if self._trainer is None:  # this is a copy that a monitor looks at
             return
         updates = getattr(self.network, "updates", None)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
@@ -156,9 +157,9 @@ class PartBasedPoseEstimator(pl.LightningModule):
             self.log_dict({f"alpha/{name}": alpha for name, alpha in updates.alphas().items()})
 
     def predict_step(self, batch: PoseBatch, batch_idx: int) -> dict[str, Tensor]:
-        """``joints`` (B, K, 2) in px of the photos, ``scores`` (B, K) and ``index`` (B,)."""
+        """Return ``joints`` (B, K, 2) in px of the photos, ``scores`` (B, K) and ``index`` (B,)."""
         joints, scores = self._decode(self.heatmaps(batch["image"]), batch["image"])
-        return {"joints": transform(joints, batch["to_image"]), "scores": scores, "index": batch["index"]}
+        return {"joints": map_points(joints, batch["to_image"]), "scores": scores, "index": batch["index"]}
 
     @torch.no_grad()
     def predict(self, image: Tensor | NDArray[np.uint8], box: Box | None = None) -> tuple[Tensor, Tensor]:
@@ -166,10 +167,11 @@ class PartBasedPoseEstimator(pl.LightningModule):
 
         Args:
             image: uint8 (H, W, 3) in RGB or (H, W) in grey, of any size.
-            box: left, top, right, bottom of the person in px; None when the photo is of one person.
+            box: left, top, right, bottom of the person in px; None looks at the whole photo.
 
         Returns:
-            Joints (K, 2) in px of the photo, and the height of their heatmaps' peaks (K,), about 1 where sure.
+            Joints (K, 2) in px of the photo, and the height of the peaks of their heatmaps (K,): about 1 for a joint
+            that is certain.
 
         Raises:
             ValueError: the photo or the box cannot be used.
@@ -182,7 +184,7 @@ class PartBasedPoseEstimator(pl.LightningModule):
         finally:
             for module, training in modes:
                 module.training = training
-        return transform(joints[0], to_photo), scores[0]
+        return map_points(joints[0], to_photo), scores[0]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return configured(self, self.optimizer, self.scheduler)
+        return build_optimizer(self, self.optimizer, self.scheduler)

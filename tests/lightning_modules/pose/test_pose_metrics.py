@@ -14,9 +14,9 @@ from poses import random_poses
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import Metric
 
-from lightning_modules.pose_metrics import AUC, PCK, PCKh
-from lightning_modules.pose_protocols import LSP, MPII
-from lightning_modules.pose_scores import area_under_curve, correct_joints, normalized_errors, weighted_mean
+from lightning_modules.pose.metrics import AUC, PCK, PCKh
+from lightning_modules.pose.protocols import LSP, MPII
+from lightning_modules.pose.scores import area_under_curve, correct_joints, normalized_errors, weighted_mean
 
 METRICS = [PCK(), PCK(0.5, joints=LSP.scored[3:]), PCKh(joints=MPII.scored), AUC(0.5), AUC(0.2, joints=(1, 2))]
 IDS = ["pck", "pck-joints", "pckh", "auc", "auc-joints"]

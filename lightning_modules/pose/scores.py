@@ -1,7 +1,7 @@
-"""Scores of poses: how far joints are off, which are correct, and what is averaged.
+"""Scores of poses: how far joints are off, which are correct, and how they are averaged.
 
-Everything that is correct or not, joints and parts of people, comes as two tensors (N, J) of bool: ``correct``, and
-``counted``, which tells what takes part in the score. Averages of them are fractions in [0, 1].
+Joints or parts (J) of people (N) that are correct or not come as two bool tensors (N, J): ``correct``, and ``counted``,
+which says what takes part in the score. Averages of them are fractions in [0, 1].
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .protocols import check_mirror
+
 
 def normalized_errors(pred: Tensor, target: Tensor, visible: Tensor, size: Tensor) -> Tensor:
-    """Distances (N, K) between predicted and true joints in sizes; infinite where a joint is not visible.
+    """Return distances (N, K) between predicted and true joints, in sizes; infinite where a joint is not visible.
 
     Args:
         pred: (N, K, 2) px.
         target: (N, K, 2) px, with the same origin as ``pred``; joints that are not visible may hold anything.
-        visible: (N, K) bool, True = annotated: the joint counts, occluded or not.
-        size: (N,) px, of the torso or the head; of people without a visible joint it may be anything.
+        visible: (N, K) bool, True where a joint is annotated, so that it counts, occluded or not.
+        size: (N,) px, size of the torso or the head; it may be anything for people without a visible joint.
 
     Raises:
-        ValueError: shapes disagree, ``visible`` is not bool, or a value that counts is not finite, or a size not
+        ValueError: shapes disagree, ``visible`` is not bool, a value that counts is not finite, or a size is not
             above 0.
 
     Example:
@@ -30,18 +32,18 @@ def normalized_errors(pred: Tensor, target: Tensor, visible: Tensor, size: Tenso
         >>> normalized_errors(pred, target, torch.tensor([[True, False]]), torch.tensor([10.0]))
         tensor([[0.5000,    inf]])
     """
-    _check(pred, target, visible, size)
+    _check_poses(pred, target, visible, size)
     dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
     distance: Tensor = torch.linalg.vector_norm(pred.to(dtype) - target.to(dtype), dim=2)
     return (distance / size.to(dtype)[:, None]).masked_fill(~visible, torch.inf)
 
 
 def correct_joints(errors: Tensor, threshold: float, *, strict: bool = False) -> Tensor:
-    """Which joints (N, K) are off by at most ``threshold`` sizes; if ``strict``, by less.
+    """Return which joints (N, K) are off by at most ``threshold`` sizes, or by less if ``strict``.
 
     Args:
-        errors: (N, K), from ``normalized_errors``.
-        threshold: above 0 and finite.
+        errors: (N, K), from :func:`normalized_errors`.
+        threshold: above 0 and finite, in sizes.
         strict: whether an error that equals the threshold is wrong.
 
     Raises:
@@ -63,9 +65,9 @@ def correct_joints(errors: Tensor, threshold: float, *, strict: bool = False) ->
 def correct_parts(
     pred: Tensor, target: Tensor, visible: Tensor, parts: Sequence[tuple[int, int]], *, strict: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Which parts (N, P) are correct by PCP, and which count: those whose two ends are visible.
+    """Return which parts (N, P) are correct by PCP, and which count because both their ends are visible.
 
-    A part is correct if its ends are off by at most half its true length: each end in strict PCP, their mean in
+    A part is correct if its ends are off by at most half its true length: each end in strict PCP, the mean of both in
     loose PCP.
 
     Args:
@@ -73,13 +75,13 @@ def correct_parts(
         target: (N, K, 2) px.
         visible: (N, K) bool.
         parts: the joints at the two ends of each part.
-        strict: strict or loose PCP.
+        strict: whether to score by strict PCP.
 
     Raises:
-        ValueError: as ``normalized_errors``, or ``parts`` is empty or out of range.
+        ValueError: :func:`normalized_errors` refuses the poses, or ``parts`` is empty or out of range.
 
     Reference:
-        Ferrari et al. 2008; Pishchulin et al. 2012 tell strict and loose PCP apart.
+        Ferrari et al. 2008; Pishchulin et al. 2012 distinguish strict and loose PCP.
     """
     distance = normalized_errors(pred, target, visible, torch.ones(pred.shape[:1], device=pred.device))
     if not parts or not all(0 <= joint < pred.shape[1] for part in parts for joint in part):
@@ -95,43 +97,42 @@ def correct_parts(
 def mirrored_joints(
     pred: Tensor, target: Tensor, visible: Tensor, size: Tensor, mirror: Sequence[int], threshold: float
 ) -> Tensor:
-    """Which joints (N, K) are wrong, but would be correct for the same joint of the other side.
+    """Return which joints (N, K) are wrong, but would be correct for the same joint of the other side.
 
-    Their share of the wrong joints tells how many errors are confusions of left and right; the score that accepts
+    Their share of the wrong joints says how many errors are confusions of left and right. The score that accepts
     either side is the average of ``correct | mirrored``.
 
     Args:
         pred: (N, K, 2) px.
         target: (N, K, 2) px.
-        visible: (N, K) bool; a mirror joint that is not visible excuses nothing.
+        visible: (N, K) bool; a joint of the other side that is not visible excuses nothing.
         size: (N,) px.
         mirror: for each joint the one of the other side; joints of the middle are their own and never mirrored.
-        threshold: in sizes; an error that equals it is correct.
+        threshold: in sizes; a joint whose error equals it is correct.
 
     Raises:
-        ValueError: as ``normalized_errors``, or ``mirror`` is no exchange of pairs of the K joints.
+        ValueError: :func:`normalized_errors` refuses the poses, or ``mirror`` does not exchange pairs of the K joints.
     """
     own = correct_joints(normalized_errors(pred, target, visible, size), threshold)
+    check_mirror(mirror, pred.shape[1])
     order = list(mirror)
-    if len(order) != pred.shape[1] or any(not 0 <= k < len(order) or order[k] != j for j, k in enumerate(order)):
-        raise ValueError(f"mirror is {tuple(mirror)}; it exchanges pairs of the {pred.shape[1]} joints")
     other = normalized_errors(pred, target[:, order], visible & visible[:, order], size)
     return correct_joints(other, threshold) & ~own
 
 
 def per_joint(correct: Tensor, counted: Tensor) -> Tensor:
-    """Correct fraction (J,) of each joint or part, float64; nan for those that count for nobody."""
+    """Return the correct fraction (J,) of each joint or part, float64; nan for those that count for nobody."""
     return correct.sum(0).double() / counted.sum(0)
 
 
 def weighted_mean(correct: Tensor, counted: Tensor) -> float:
-    """Correct fraction of all joints that count: the mean of joints weighted by how often each is annotated.
+    """Return the correct fraction of all joints that count, the mean of joints weighted by how often each is annotated.
 
     Raises:
         ValueError: nothing counts.
 
     Reference:
-        The mean of the official MPII script, of HRNet and of mmpose.
+        The official MPII script, HRNet and mmpose average so.
 
     Example:
         >>> correct = torch.tensor([[True, True], [False, False], [False, False]])
@@ -139,24 +140,24 @@ def weighted_mean(correct: Tensor, counted: Tensor) -> float:
         >>> weighted_mean(correct, counted), plain_mean(correct, counted)
         (0.5, 0.6666666666666666)
     """
-    return int(correct.sum()) / _some(counted)
+    return int(correct.sum()) / _count(counted)
 
 
 def plain_mean(correct: Tensor, counted: Tensor) -> float:
-    """Mean of the joints' correct fractions, over those that are annotated at all.
+    """Return the mean of the joints' correct fractions, over the joints that anybody has annotated.
 
     Raises:
         ValueError: nothing counts.
 
     Reference:
-        The mean of pytorch-pose, together with ``correct_joints(strict=True)``.
+        pytorch-pose averages so, and compares errors as ``correct_joints(strict=True)`` does.
     """
-    _some(counted)
+    _count(counted)
     return float(per_joint(correct, counted).nanmean())
 
 
 def auc_thresholds(limit: float) -> Tensor:
-    """The thresholds 0, 0.01, ..., ``limit`` of the area under the curve, float64.
+    """Return the thresholds 0, 0.01, ..., ``limit`` of the area under the curve, float64.
 
     Raises:
         ValueError: ``limit`` is not a positive multiple of 0.01.
@@ -168,17 +169,17 @@ def auc_thresholds(limit: float) -> Tensor:
 
 
 def area_under_curve(errors: Tensor, visible: Tensor, limit: float) -> float:
-    """Area under the weighted mean over the thresholds 0, 0.01, ..., ``limit``, divided by ``limit``; in [0, 1].
+    """Return the area under the weighted mean over the thresholds of :func:`auc_thresholds`, scaled to [0, 1].
 
     Raises:
-        ValueError: as ``auc_thresholds``, or no joint is visible.
+        ValueError: ``limit`` is not a positive multiple of 0.01, or no joint is visible.
 
     Reference:
-        The trapezoids of the official scripts.
+        The official scripts sum the same trapezoids.
     """
     thresholds = auc_thresholds(limit).to(errors.dtype)
     correct = torch.stack([(errors <= threshold).sum() for threshold in thresholds])
-    return float(torch.trapezoid(correct.double())) / (len(thresholds) - 1) / _some(visible)
+    return float(torch.trapezoid(correct.double())) / (len(thresholds) - 1) / _count(visible)
 
 
 def bootstrap_interval(
@@ -189,16 +190,17 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int | torch.Generator = 0,
 ) -> tuple[float, float]:
-    """Confidence interval of the weighted mean if other people had been photographed: people are drawn anew.
+    """Return a confidence interval of the weighted mean, as it would vary if other people had been photographed.
 
-    Percentiles over the resamples. People for whom nothing counts are left out before.
+    The limits are percentiles of the means of resampled people. People for whom nothing counts are left out.
+    ``scipy.stats.bootstrap`` would draw other people for a seed, and so change published intervals.
 
     Args:
         correct: (N, J) bool.
         counted: (N, J) bool.
-        level: share of resamples within, in (0, 1).
+        level: share of the resamples that lie within the interval, in (0, 1).
         resamples: how often N people are drawn with replacement.
-        seed: or a CPU generator, which is advanced.
+        seed: a seed, or a CPU generator, which is advanced.
 
     Raises:
         ValueError: nothing counts, or ``level`` or ``resamples`` is out of range.
@@ -209,12 +211,12 @@ def bootstrap_interval(
         >>> low < weighted_mean(correct, torch.ones_like(correct)) < high
         True
     """
-    _some(counted)
+    _count(counted)
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(f"level is {level} and resamples {resamples}; a level in (0, 1) and one resample or more")
     generator = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
     people = torch.stack((correct.sum(1), counted.sum(1)), dim=1).double().cpu()[counted.any(1).cpu()]
-    # one resample at a time: all at once is no faster, and takes gigabytes for a whole training set
+    # one resample at a time: drawing all at once is no faster, and takes gigabytes for a whole training set
     draws = (torch.randint(len(people), (len(people),), generator=generator) for _ in range(resamples))
     right, all_ = torch.stack([people[draw].sum(0) for draw in draws]).unbind(1)
     tail = (1 - level) / 2
@@ -222,13 +224,14 @@ def bootstrap_interval(
     return low, high
 
 
-def _some(counted: Tensor) -> int:
+def _count(counted: Tensor) -> int:
+    """Return how many joints count, and refuse none."""
     if not counted.any():
         raise ValueError("no joint is visible, so there is no score; pass at least one annotated joint")
     return int(counted.sum())
 
 
-def _check(pred: Tensor, target: Tensor, visible: Tensor, size: Tensor) -> None:
+def _check_poses(pred: Tensor, target: Tensor, visible: Tensor, size: Tensor) -> None:
     if pred.dim() != 3 or pred.shape[2] != 2:
         raise ValueError(f"pred is {tuple(pred.shape)}; it holds x and y of joints of people, (N, K, 2)")
     shapes = {"target": (target, pred.shape), "visible": (visible, pred.shape[:2]), "size": (size, pred.shape[:1])}

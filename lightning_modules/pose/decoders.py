@@ -1,4 +1,4 @@
-"""Decoders: from heatmaps back to joints."""
+"""Decoders: how heatmaps become joints."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from torch import Tensor
 
 
 class Decoder(ABC):
-    """Where the joint of each heatmap is, and how high the heatmap is there.
+    """A rule that finds the joint of each heatmap, and how high the heatmap is there.
 
-    All but :class:`QuarterOffset` undo :func:`encode`: cell i of stride s is centred at px s * i + (s - 1) / 2.
+    All decoders but :class:`QuarterOffset` undo :func:`encode`: cell i of stride s is centred at px
+    s * i + (s - 1) / 2.
     """
 
     def __call__(self, heatmaps: Tensor, stride: int = 4) -> tuple[Tensor, Tensor]:
-        """Joints (B, K, 2) px and scores (B, K), float32.
+        """Return joints (B, K, 2) px and scores (B, K), float32.
 
-        The score is the heatmap's maximum, the joint near the first cell that has it: of a flat heatmap, the first.
+        The score is the heatmap's maximum, and the joint lies near the first cell that has it.
 
         Args:
             heatmaps: (B, K, h, w).
-            stride: px a cell.
+            stride: pixels along the side of a cell.
 
         Raises:
-            ValueError: heatmaps of another shape, or with values that are not finite.
+            ValueError: the heatmaps have another shape, or values that are not finite.
         """
         if heatmaps.dim() != 4 or min(heatmaps.shape[2:]) < 1:
             raise ValueError(f"heatmaps have shape {tuple(heatmaps.shape)}; they are (B, K, h, w)")
@@ -38,21 +39,27 @@ class Decoder(ABC):
             )
         width = heatmaps.shape[3]
         score, index = heatmaps.flatten(2).max(2)
-        with torch.autocast(heatmaps.device.type, enabled=False):  # a joint rounded to bfloat16 is off by a pixel
+        with torch.autocast(heatmaps.device.type, enabled=False):  # a position in bfloat16 would be off by a pixel
             cells = self.refine(heatmaps, torch.stack([index % width, index // width], dim=2))
         return self.to_px(cells, stride), score
 
     @abstractmethod
     def refine(self, heatmaps: Tensor, peak: Tensor) -> Tensor:
-        """Positions (B, K, 2) in cells, from the column and row of the maximum."""
+        """Return positions (B, K, 2) in cells.
+
+        Args:
+            heatmaps: (B, K, h, w) float32.
+            peak: (B, K, 2) int64, column and row of the maxima.
+        """
 
     def to_px(self, cells: Tensor, stride: int) -> Tensor:
+        """Return positions in px, from positions in cells."""
         return cells * stride + (stride - 1) / 2
 
 
 @dataclass(frozen=True)
 class Argmax(Decoder):
-    """The centre of the highest cell, at most half a cell from the joint.
+    """A decoder that takes the centre of the highest cell, at most half a cell from the joint.
 
     Example:
         >>> heatmaps = torch.zeros(1, 1, 8, 8)
@@ -67,11 +74,11 @@ class Argmax(Decoder):
 
 @dataclass(frozen=True)
 class QuarterOffset(Decoder):
-    """The highest cell, a quarter cell towards its higher neighbours, times the stride; undoes ``encode_legacy``.
+    """A decoder that moves the highest cell by a quarter towards its higher neighbours; it undoes ``encode_legacy``.
 
     Reference:
-        ``get_final_preds`` in the code of Sun et al. 2019: no offset on the outer cells, nor before column and row 2,
-        and cell (0, 0) without a positive value.
+        ``get_final_preds`` in the code of Sun et al. 2019. As there, cells on the border and in columns and rows 0 and
+        1 are not moved, and a heatmap without a positive value gives cell (0, 0).
     """
 
     def refine(self, heatmaps: Tensor, peak: Tensor) -> Tensor:
@@ -79,12 +86,12 @@ class QuarterOffset(Decoder):
         x, y = peak.unbind(2)
         step = torch.stack(
             [
-                _at(heatmaps, x + 1, y) - _at(heatmaps, x - 1, y),
-                _at(heatmaps, x, y + 1) - _at(heatmaps, x, y - 1),
+                _values_at(heatmaps, x + 1, y) - _values_at(heatmaps, x - 1, y),
+                _values_at(heatmaps, x, y + 1) - _values_at(heatmaps, x, y - 1),
             ],
             dim=2,
         )
-        inside = _margin(heatmaps, peak) >= 1
+        inside = _cells_to_border(heatmaps, peak) >= 1
         return peak + 0.25 * step.sign() * (inside & (peak.amin(2) > 1))[..., None]
 
     def to_px(self, cells: Tensor, stride: int) -> Tensor:
@@ -93,19 +100,20 @@ class QuarterOffset(Decoder):
 
 @dataclass(frozen=True)
 class DARK(Decoder):
-    """One Newton step on the logarithm of the blurred heatmap, from the highest cell.
+    """A decoder that takes one Newton step on the logarithm of the blurred heatmap, from the highest cell.
 
-    Of Gaussians, the logarithm is a parabola, and the step exact. Within 2 cells of the border, where the log is not
-    a maximum, or where the step is longer than the blur's sigma, the highest cell stands.
+    The logarithm of a Gaussian is a parabola, so that the step is exact. The highest cell itself is taken within 2
+    cells of the border, where the logarithm has no maximum, and where the step is longer than the blur's sigma.
 
     Args:
-        kernel: side of the blur in cells, odd. Its sigma, as in OpenCV, is 2 for 11; take one near that of the targets.
+        kernel: side of the blur in cells, odd. Its sigma, as in OpenCV, is 2 for 11 cells; choose one near that of the
+            targets.
 
     Raises:
         ValueError: the kernel is even or below 3.
 
     Reference:
-        Zhang et al. 2020 and their code: floor 1e-10, derivatives over one and two cells. Theirs takes every step.
+        Zhang et al. 2020 and their code: floor 1e-10, derivatives over one and two cells. Their code takes every step.
     """
 
     kernel: int = 11
@@ -116,26 +124,31 @@ class DARK(Decoder):
 
     @property
     def sigma(self) -> float:
-        """Of the blur, in cells."""
+        """Return the standard deviation of the blur, in cells."""
         return 0.3 * ((self.kernel - 1) / 2 - 1) + 0.8
 
     def refine(self, heatmaps: Tensor, peak: Tensor) -> Tensor:
-        log = self._blurred(heatmaps).clamp(min=1e-10).log()
+        log = self._blur(heatmaps).clamp(min=1e-10).log()
         x, y = peak.unbind(2)
-        centre = 2 * _at(log, x, y)
-        dx = (_at(log, x + 1, y) - _at(log, x - 1, y)) / 2
-        dy = (_at(log, x, y + 1) - _at(log, x, y - 1)) / 2
-        dxx = (_at(log, x + 2, y) - centre + _at(log, x - 2, y)) / 4
-        dyy = (_at(log, x, y + 2) - centre + _at(log, x, y - 2)) / 4
-        dxy = (_at(log, x + 1, y + 1) - _at(log, x - 1, y + 1) - _at(log, x + 1, y - 1) + _at(log, x - 1, y - 1)) / 4
-        det = dxx * dyy - dxy**2
-        peaked = (dxx < 0) & (det > 0) & (_margin(heatmaps, peak) >= 2)
-        det = torch.where(peaked, det, 1.0)
-        step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=2) / det[..., None]
-        taken = peaked & (step.norm(dim=2) <= self.sigma)
+        centre = 2 * _values_at(log, x, y)
+        dx = (_values_at(log, x + 1, y) - _values_at(log, x - 1, y)) / 2
+        dy = (_values_at(log, x, y + 1) - _values_at(log, x, y - 1)) / 2
+        dxx = (_values_at(log, x + 2, y) - centre + _values_at(log, x - 2, y)) / 4
+        dyy = (_values_at(log, x, y + 2) - centre + _values_at(log, x, y - 2)) / 4
+        dxy = (
+            _values_at(log, x + 1, y + 1)
+            - _values_at(log, x - 1, y + 1)
+            - _values_at(log, x + 1, y - 1)
+            + _values_at(log, x - 1, y - 1)
+        ) / 4
+        determinant = dxx * dyy - dxy**2
+        is_maximum = (dxx < 0) & (determinant > 0) & (_cells_to_border(heatmaps, peak) >= 2)
+        determinant = torch.where(is_maximum, determinant, 1.0)
+        step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=2) / determinant[..., None]
+        taken = is_maximum & (step.norm(dim=2) <= self.sigma)
         return peak + torch.where(taken[..., None], step, 0.0)
 
-    def _blurred(self, heatmaps: Tensor) -> Tensor:
+    def _blur(self, heatmaps: Tensor) -> Tensor:
         radius = self.kernel // 2
         taps = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=torch.float32)
         taps = torch.exp(-(taps**2) / (2 * self.sigma**2))
@@ -147,17 +160,17 @@ class DARK(Decoder):
 
 @dataclass(frozen=True)
 class SoftArgmax(Decoder):
-    """The centroid of a softmax around the highest cell.
+    """A decoder that takes the centroid of a softmax in a window around the highest cell.
 
     Args:
-        beta: inverse temperature, for a heatmap scaled to a maximum of 1.
-        radius: of the window, in cells; beyond it, a second person would pull.
+        beta: inverse temperature of the softmax, for a heatmap scaled to a maximum of 1.
+        radius: radius of the window in cells; a wider one would let a second person pull the joint away.
 
     Raises:
         ValueError: ``beta`` or ``radius`` is not positive.
 
     Reference:
-        Sun et al. 2018 (integral regression) take the whole heatmap, which pulls towards its middle.
+        Sun et al. 2018 (integral regression) take the whole heatmap, which pulls joints towards its middle.
     """
 
     beta: float = 5.0
@@ -179,15 +192,15 @@ class SoftArgmax(Decoder):
         return torch.stack([(weight * columns).sum((2, 3)), (weight * rows).sum((2, 3))], dim=2)
 
 
-def _at(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Values (B, K) at columns and rows (B, K), those outside at the nearest cell."""
+def _values_at(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return values (B, K) at columns ``x`` and rows ``y`` (B, K); outside the map, those of the nearest cell."""
     height, width = heatmaps.shape[2:]
     index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
     return heatmaps.flatten(2).gather(2, index[..., None])[..., 0]
 
 
-def _margin(heatmaps: Tensor, peak: Tensor) -> Tensor:
-    """Cells between the peak and the border."""
+def _cells_to_border(heatmaps: Tensor, peak: Tensor) -> Tensor:
+    """Return how many cells (B, K) lie between a peak and the border."""
     x, y = peak.unbind(2)
     height, width = heatmaps.shape[2:]
     return torch.stack([x, width - 1 - x, y, height - 1 - y]).amin(0)

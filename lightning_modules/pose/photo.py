@@ -1,4 +1,4 @@
-"""A square of a photo as the input of a pose network, in plain torch: the same map as that of the data modules."""
+"""The crop of a photo that a pose network looks at, in plain torch; the data modules crop by the same map."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Box = Sequence[float]
-MARGIN = 1.25  # of a person's box, as in the training crops
+MARGIN = 1.25  # side of the crop over the longer side of the box, as for training
 
 
-def square_of(box: Box | None, height: int, width: int) -> tuple[float, float, float]:
-    """Centre (x, y) and side in px of the square to look at: around a person's box, or of the whole photo.
+def square_around(box: Box | None, height: int, width: int) -> tuple[float, float, float]:
+    """Return centre (x, y) and side, in px, of the square around a person's box or around the whole photo.
 
     Args:
-        box: left, top, right, bottom in px; None for the longer side of the photo.
-        height: of the photo, px.
-        width: of the photo, px.
+        box: left, top, right, bottom in px; None for the whole photo.
+        height: height of the photo, px.
+        width: width of the photo, px.
 
     Raises:
         ValueError: the box is empty, not finite, or does not meet the photo.
@@ -36,18 +36,18 @@ def square_of(box: Box | None, height: int, width: int) -> tuple[float, float, f
 
 
 def crop(photo: Tensor, box: Box | None, size: int) -> tuple[Tensor, Tensor]:
-    """The square around a box, and the affine map from its px to those of the photo.
+    """Cut the square around a box out of a photo, and return with it the affine map from its px to those of the photo.
 
     Args:
         photo: uint8 (H, W, 3), or (H, W) in grey.
-        box: see :func:`square_of`.
+        box: the person's box, as for :func:`square_around`.
         size: side of the result, px.
 
     Returns:
-        float32 (1, 3, size, size) in [-1, 1], black outside the photo; and float32 (2, 3).
+        The crop, float32 (1, 3, size, size) in [-1, 1], black outside the photo, and the map, float32 (2, 3).
 
     Raises:
-        ValueError: the photo is of another shape, type or empty; see :func:`square_of`.
+        ValueError: the photo is empty or of another shape or type, or :func:`square_around` refuses the box.
 
     Example:
         >>> image, to_photo = crop(torch.full((40, 20, 3), 255).byte(), None, 8)
@@ -64,10 +64,10 @@ def crop(photo: Tensor, box: Box | None, size: int) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"the photo is {photo.dtype} of shape {tuple(photo.shape)}; give uint8 (H, W, 3) in RGB or (H, W) in grey"
         )
-    x, y, side = square_of(box, photo.shape[0], photo.shape[1])
+    x, y, side = square_around(box, photo.shape[0], photo.shape[1])
     pixels = (photo if photo.dim() == 3 else photo[:, :, None].expand(-1, -1, 3)).permute(2, 0, 1)[None].float() / 255
     factor = max(1, min(int(side / size), *photo.shape[:2]))
-    if factor > 1:  # whole pixels are averaged first, or a large photo would be sampled with gaps
+    if factor > 1:  # average whole pixels first: sampled alone, a large photo would have gaps
         pixels = F.avg_pool2d(pixels, factor, ceil_mode=True)
     height, width = pixels.shape[2:]
     near_x, near_y, near_side = (x - (factor - 1) / 2) / factor, (y - (factor - 1) / 2) / factor, side / factor
@@ -80,7 +80,7 @@ def crop(photo: Tensor, box: Box | None, size: int) -> tuple[Tensor, Tensor]:
     return 2 * image - 1, to_photo
 
 
-def transform(points: Tensor, matrix: Tensor) -> Tensor:
+def map_points(points: Tensor, matrix: Tensor) -> Tensor:
     """Map points (..., K, 2) by an affine map (..., 2, 3)."""
-    # not a matrix product, which autocast would round to a pixel
+    # a matrix product would be rounded to a whole pixel under autocast
     return (points[..., None, :] * matrix[..., None, :, :2]).sum(-1) + matrix[..., None, :, 2]

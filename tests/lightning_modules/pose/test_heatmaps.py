@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_modules.heatmaps import encode, encode_legacy, heatmap_loss, mirrored
+from lightning_modules.pose.heatmaps import encode, encode_legacy, heatmap_loss, mirror_heatmaps
 
 MIRROR = [1, 0, 2, 4, 3]
 
@@ -71,16 +71,17 @@ def test_mirrored_heatmaps_are_those_of_mirrored_joints(seed: int) -> None:
     flipped = torch.stack([40 - 1 - joints[..., 0], joints[..., 1]], dim=2)[:, MIRROR]
     expected, flipped_weights = encode(flipped, visible[:, MIRROR], (8, 10))
     torch.testing.assert_close(
-        mirrored(heatmaps, MIRROR) * flipped_weights[..., None, None], expected * flipped_weights[..., None, None]
+        mirror_heatmaps(heatmaps, MIRROR) * flipped_weights[..., None, None],
+        expected * flipped_weights[..., None, None],
     )
     assert torch.equal(weights[:, MIRROR], flipped_weights)
-    assert torch.equal(mirrored(mirrored(heatmaps, MIRROR), MIRROR), heatmaps)
+    assert torch.equal(mirror_heatmaps(mirror_heatmaps(heatmaps, MIRROR), MIRROR), heatmaps)
 
 
 @pytest.mark.parametrize("mirror", [[0, 1], [1, 2, 0], [0, 1, 3], [0, 0, 1], [0, 1, -1]])
 def test_impossible_mirrors(mirror: list[int]) -> None:
     with pytest.raises(ValueError, match="mirror is"):
-        mirrored(torch.zeros(1, 3, 2, 2), mirror)
+        mirror_heatmaps(torch.zeros(1, 3, 2, 2), mirror)
 
 
 LEVELS = [(2, 3), (4, 6), (8, 12)]

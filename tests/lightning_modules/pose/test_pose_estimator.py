@@ -15,9 +15,9 @@ from callbacks import RigL
 from callbacks.sparsity import UpdateWindow
 from datamodules import LSP_SKELETON
 from lightning_modules import Argmax, PartBasedPoseEstimator, PCKh
-from lightning_modules.heatmaps import encode
 from lightning_modules.networks import SimpleBaseline
-from lightning_modules.photo import transform
+from lightning_modules.pose.heatmaps import encode
+from lightning_modules.pose.photo import map_points
 
 
 class Perfect(nn.Module):
@@ -51,7 +51,7 @@ def test_exact_heatmaps_score_one_and_come_back_in_px_of_the_photo() -> None:
     [tested] = trainer([]).test(module, data, verbose=False)
     assert tested["test/pck@0.2"] == 1.0
     found = module.predict_step(batch, 0)
-    expected = transform(batch["joints"], batch["to_image"])
+    expected = map_points(batch["joints"], batch["to_image"])
     assert (found["joints"] - expected).norm(dim=2).mean() < 1.0
     assert torch.equal(found["index"], batch["index"])
     wrong = estimator(network=Perfect(batch["joints"].roll(1, dims=1), 64), flip_test=False)
@@ -136,7 +136,7 @@ def test_predict_takes_any_photo_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("mirror", [[1, 2, 0], [0, 0, 1], [0, 1, 5]])
 def test_a_mirror_that_is_none(mirror: list[int]) -> None:
-    with pytest.raises(ValueError, match="each joint names the one that names it in turn"):
+    with pytest.raises(ValueError, match="exchanges pairs of the 3 joints: each .* names it in turn"):
         estimator(mirror=mirror)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_modules.photo import crop, square_of, transform
+from lightning_modules.pose.photo import crop, map_points, square_around
 
 
 @pytest.mark.parametrize("box", [None, (20.0, 10.0, 60.0, 50.0), (30.0, -5.0, 70.0, 45.0)])
@@ -18,7 +18,7 @@ def test_a_bright_pixel_is_where_the_map_says(box, size: int) -> None:
     weight = (image[0, 0] + 1) / 2
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     centroid = torch.stack([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
-    found = transform(centroid[None], to_photo)[0]
+    found = map_points(centroid[None], to_photo)[0]
     assert torch.allclose(found, torch.tensor([45.0, 30.0]), atol=0.15 * max(1.0, float(to_photo[0, 0])))
 
 
@@ -48,12 +48,12 @@ def test_a_large_photo_is_averaged_rather_than_sampled() -> None:
 def test_one_pixel_is_a_photo() -> None:
     image, to_photo = crop(torch.full((1, 1, 3), 255, dtype=torch.uint8), None, 8)
     assert image.isfinite().all()
-    assert torch.allclose(transform(torch.tensor([[3.5, 3.5]]), to_photo), torch.zeros(1, 2), atol=1e-5)
+    assert torch.allclose(map_points(torch.tensor([[3.5, 3.5]]), to_photo), torch.zeros(1, 2), atol=1e-5)
 
 
 def test_the_square_of_a_box() -> None:
-    assert square_of(None, 100, 50) == (24.5, 49.5, 100.0)
-    assert square_of((10, 20, 30, 60), 100, 50) == (20, 40, 50)
+    assert square_around(None, 100, 50) == (24.5, 49.5, 100.0)
+    assert square_around((10, 20, 30, 60), 100, 50) == (20, 40, 50)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_photos_that_cannot_be(photo: torch.Tensor) -> None:
 def test_transform_is_the_affine_map() -> None:
     matrix = torch.tensor([[[2.0, 1.0, 5.0], [0.0, 3.0, -1.0]]])
     points = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
-    assert np.allclose(transform(points, matrix), [[[9, 5], [5, -1]]])
+    assert np.allclose(map_points(points, matrix), [[[9, 5], [5, -1]]])
 
 
 def test_mixed_precision_does_not_reach_the_geometry() -> None:
@@ -100,7 +100,7 @@ def test_mixed_precision_does_not_reach_the_geometry() -> None:
     image, to_photo = crop(photo, None, 32)
     with torch.autocast("cpu", torch.bfloat16):
         same, to_same = crop(photo, None, 32)
-        assert torch.equal(transform(points, to_same), transform(points.clone(), to_photo))
-        assert transform(points, to_same).dtype == torch.float32
+        assert torch.equal(map_points(points, to_same), map_points(points.clone(), to_photo))
+        assert map_points(points, to_same).dtype == torch.float32
     assert torch.equal(image, same)
     assert torch.equal(to_photo, to_same)

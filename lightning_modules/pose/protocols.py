@@ -1,7 +1,8 @@
-"""Pose protocols: which joints a pose benchmark scores, and the size that its errors are measured in."""
+"""Pose protocols: which joints a benchmark scores, and the size that its errors are measured in."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,17 +14,17 @@ _PARTS = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "
 
 @dataclass(frozen=True)
 class PoseProtocol:
-    """How a benchmark scores poses, as data; joints are numbered as in ``joints``.
+    """The rules by which a benchmark scores poses; joints are numbered as in ``joints``.
 
     Args:
-        name: what the benchmark is called.
+        name: name of the benchmark.
         measure: ``pck`` if sizes are torsos, ``pckh`` if they are heads.
         joints: names of all joints that a prediction holds, in order.
         left_out: joints that no mean counts.
-        threshold: of the main score, in sizes.
+        threshold: threshold of the main score, in sizes.
         finer: thresholds of further scores.
-        auc_limit: the largest threshold of the area under the curve.
-        heads: columns for the head, and the joints that each is the mean of.
+        auc_limit: largest threshold of the area under the curve.
+        heads: columns for the head, and the joints that each column is the mean of.
 
     Example:
         >>> LSP.columns["Sho"], LSP.parts[0], len(MPII.scored)
@@ -43,27 +44,27 @@ class PoseProtocol:
 
     @property
     def scored(self) -> tuple[int, ...]:
-        """The joints that means count."""
+        """Return the joints that means count."""
         return tuple(joint for joint, name in enumerate(self.joints) if name not in self.left_out)
 
     @property
     def columns(self) -> dict[str, tuple[int, ...]]:
-        """The columns of result tables; each is the plain mean of its joints."""
+        """Return the joints of every column of a result table; a column is the plain mean of its joints."""
         pairs = {column: (f"right_{joint}", f"left_{joint}") for column, joint in _COLUMNS.items()}
         return {column: self._numbers(*names) for column, names in (*self.heads, *pairs.items())}
 
     @property
     def mirror(self) -> tuple[int, ...]:
-        """For each joint the one on the other side of the body; joints of the middle are their own."""
+        """Return for each joint the one on the other side of the body; joints of the middle are their own."""
         other = {"left": "right", "right": "left"}
         sides = (name.partition("_") for name in self.joints)
         return self._numbers(*(other.get(side, side) + line + joint for side, line, joint in sides))
 
     @property
     def parts(self) -> tuple[tuple[int, int], ...]:
-        """The two ends of head, upper arms, forearms, thighs and shanks.
+        """Return the two ends of the nine parts: head, upper arms, forearms, thighs and shanks.
 
-        Nine parts: the torso of PCP tables ends at points that are the means of two joints, and is left out.
+        The torso of PCP tables is left out, since it ends at points that are the means of two joints.
         """
         limbs = ((f"{side}_{start}", f"{side}_{end}") for side in ("right", "left") for start, end in _PARTS)
         ends = (self._numbers(*names) for names in (("neck", "head_top"), *limbs))
@@ -100,14 +101,27 @@ MPII = PoseProtocol(
 )
 
 
+def check_mirror(mirror: Sequence[int], joints: int) -> None:
+    """Refuse a ``mirror`` that does not exchange pairs of joints.
+
+    Raises:
+        ValueError: it is not one number a joint, or a number does not lead back to where it came from.
+    """
+    if len(mirror) != joints or any(not 0 <= k < joints or mirror[k] != joint for joint, k in enumerate(mirror)):
+        raise ValueError(
+            f"mirror is {list(mirror)}; it exchanges pairs of the {joints} joints: each joint names the one that names "
+            "it in turn, or itself"
+        )
+
+
 def torso_size(joints: Tensor) -> Tensor:
-    """Distance (N,) between left shoulder and right hip of LSP joints (N, 14, 2), the size of PCK.
+    """Return the size of PCK, the distance (N,) between left shoulder and right hip of LSP joints (N, 14, 2).
 
     Raises:
         ValueError: ``joints`` is not (N, 14, 2).
 
     Reference:
-        The published LSP rows use this diagonal; the other one, right shoulder to left hip, gives other scores.
+        Published LSP rows use this diagonal; the other one, right shoulder to left hip, gives other scores.
     """
     if joints.dim() != 3 or joints.shape[1:] != (14, 2):
         raise ValueError(f"joints is {tuple(joints.shape)}; the torso is that of LSP joints, (people, 14, 2)")
@@ -117,7 +131,9 @@ def torso_size(joints: Tensor) -> Tensor:
 
 
 def head_size(box: Tensor) -> Tensor:
-    """0.6 times the diagonal (N,) of head boxes (N, 2, 2), two opposite corners (x, y) each; the size of PCKh.
+    """Return the size of PCKh, 0.6 times the diagonal (N,) of head boxes (N, 2, 2).
+
+    A box is given by two opposite corners (x, y).
 
     Raises:
         ValueError: ``box`` is not (N, 2, 2).
