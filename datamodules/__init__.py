@@ -2,13 +2,17 @@
 
 from .cifar import CIFAR10DataModule, CIFAR100DataModule
 from .imagenet import ImageNetDataModule
-from .lsp import LSPDataModule
 from .mnist import MNISTDataModule
-from .mpii import MPIIDataModule
-from .pose_augmentation import PoseAugmentation
-from .pose_datamodule import PoseDataModule
-from .skeletons import LSP_SKELETON, MPII_SKELETON, Skeleton
-from .synthetic_pose import SyntheticPoseDataModule
+from .pose import (
+    LSP_SKELETON,
+    MPII_SKELETON,
+    LSPDataModule,
+    MPIIDataModule,
+    PoseAugmentation,
+    PoseDataModule,
+    Skeleton,
+    SyntheticPoseDataModule,
+)
 
 __all__ = [
     "LSP_SKELETON",

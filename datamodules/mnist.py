@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .downloads import fetch
-from .ordering import ResumableDataLoader, ResumableSampler, training_loader, whole_batches
+from .files.downloads import fetch
+from .loading.ordering import ResumableDataLoader, ResumableSampler, training_loader, whole_batches
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

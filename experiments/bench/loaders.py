@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules import CIFAR10DataModule, ImageNetDataModule
-from datamodules.cifar_images import CIFARImages
-from datamodules.imagenet_samples import MEAN, STD
+from datamodules.cifar.images import CIFARImages
+from datamodules.imagenet.samples import MEAN, STD
 from lightning_modules.networks import ResNet20, ResNet50
 
 ROUNDS, WORKERS = 5, 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from datamodules.photos import read_photo
+from datamodules.files.photos import read_photo
 
 from .pictures import draw_pose, save
 from .trained import trained

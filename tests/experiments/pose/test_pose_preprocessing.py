@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from datamodules import LSP_SKELETON, MPII_SKELETON
-from datamodules.photos import to_input
-from datamodules.pose_crop import cut, image_box, inverse, to_crop
+from datamodules.files.photos import to_input
+from datamodules.pose.crop import cut, image_box, inverse, to_crop
 from lightning_modules.photo import crop
 from lightning_modules.pose_protocols import LSP, MPII
 
