@@ -3,16 +3,12 @@
 from .cifar import CIFAR10DataModule, CIFAR100DataModule
 from .imagenet import ImageNetDataModule
 from .mnist import MNISTDataModule
-from .pose import (
-    LSP_SKELETON,
-    MPII_SKELETON,
-    LSPDataModule,
-    MPIIDataModule,
-    PoseAugmentation,
-    PoseDataModule,
-    Skeleton,
-    SyntheticPoseDataModule,
-)
+from .pose.augmentation import PoseAugmentation
+from .pose.datamodule import PoseDataModule
+from .pose.lsp import LSPDataModule
+from .pose.mpii import MPIIDataModule
+from .pose.skeletons import LSP_SKELETON, MPII_SKELETON, Skeleton
+from .pose.synthetic import SyntheticPoseDataModule
 
 __all__ = [
     "LSP_SKELETON",

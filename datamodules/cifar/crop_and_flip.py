@@ -9,7 +9,7 @@ PADDING = 4
 
 
 def crop_and_flip(images: Tensor, bits: Tensor, fill: Tensor) -> Tensor:
-    """Pads every side by 4 px, cuts out a random part of the old size, and mirrors half of the images.
+    """Pad every side by 4 px, cut out a random part of the old size, and mirror half of the images.
 
     Args:
         images: (B, C, height, width).

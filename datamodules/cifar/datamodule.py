@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ..files.downloads import fetch
-from ..loading.ordering import EpochSampler, ResumableDataLoader, training_loader, whole_batches
-from .images import CIFARImages, Finish, Raw, Transform
+from ..loading.arguments import check_at_least, renamed
+from ..loading.counters import torch_generator
+from ..loading.datamodule import SplitDataModule
+from ..loading.hold_out import hold_out
+from ..loading.transforms import Transform
+from .images import CIFARImages, Preprocess, RawBatch
 from .official_files import CIFAR10_FILES, CIFAR100_FILES, CIFARFiles
 
 
-class CIFAR10DataModule(pl.LightningDataModule):
+class CIFAR10DataModule(SplitDataModule[CIFARImages]):
     """Small pictures of ten kinds of things: 50,000 images to train on and 10,000 to test with.
 
     Every batch that a module sees is `(images, labels)`: float32 (B, 3, 32, 32), RGB, normalised by mean and
-    standard deviation of the training images' channels, and int64 (B,). `val_size` training images, chosen by
-    `seed` alone, are held out for validation. The training order and every augmentation depend on `seed`, epoch
-    and image alone, and go on after a resume where they stopped, given the same `batch_size` and
-    `Trainer(limit_train_batches)`. Predicting uses the test images.
+    standard deviation of the training images' channels, and int64 (B,). Their order is that of every
+    `SplitDataModule`; an augmentation depends on `seed`, epoch and image alone.
 
     Args:
-        root: folder of `cifar-10-batches-py` (of CIFAR-100: `cifar-100-python`) or of its official archive,
-            which `prepare_data` fetches when there is neither.
+        root: folder of `cifar-10-batches-py` (of CIFAR-100: `cifar-100-python`) or of its official archive.
         verify: whether the files must be the official ones (md5); their structure is checked in any case. Code
             in them is never run.
+        download: whether `prepare_data` fetches the archive when there is neither it nor the folder.
         batch_size: samples per batch and process; the last batch of an epoch may be smaller.
-        num_workers: processes that prepare batches; 0 is fastest, unless `augment` is a slow transform.
-        val_size: number of held-out training images; with 0 there is no validation.
-        augment: whether training images are padded by 4 px of the mean colour, randomly cropped and mirrored; or
-            an albumentations transform of uint8 (32, 32, 3) images, which then happens instead.
+        num_workers: processes that prepare batches; 0 is fastest, unless `augmentation` is a slow transform.
+        val_size: number of training images held out for validation, chosen by `seed` alone.
+        augmentation: whether training images are padded by 4 px of the mean colour, randomly cropped and mirrored;
+            or an albumentations transform of uint8 (32, 32, 3) images, which then happens instead.
         on_device: whether loaders yield bytes, uint8, which are augmented and normalised on the module's device.
             Then only a Trainer makes of them what is said above.
         seed: chooses the held-out images, the training order and the augmentation.
+        augment: the deprecated name of `augmentation`.
 
     Raises:
         ValueError: an argument is out of range; or in `prepare_data` and `setup`, a file is damaged.
@@ -58,87 +59,55 @@ class CIFAR10DataModule(pl.LightningDataModule):
         root: str | Path = "data",
         *,
         verify: bool = True,
+        download: bool = True,
         batch_size: int = 128,
         num_workers: int = 0,
-        val_size: int = 5000,
-        augment: bool | Transform = True,
+        val_size: int = 0,
+        augmentation: bool | Transform = True,
         on_device: bool = False,
         seed: int = 0,
+        augment: bool | Transform | None = None,
     ) -> None:
-        super().__init__()
-        least = {"batch_size": 1, "num_workers": 0, "val_size": 0, "seed": 0}
-        for name, value in zip(least, (batch_size, num_workers, val_size, seed), strict=True):
-            if value < least[name]:
-                raise ValueError(f"{name} is {value}; pass {least[name]} or more.")
-        self.root, self.verify = Path(root), verify
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self.val_size, self.seed = val_size, seed
-        self.augment, self.on_device = augment, on_device
-        self.finish = Finish(self.mean, self.std, seed)
-        self._files: dict[str, tuple[Tensor, Tensor]] = {}
-        self._splits: dict[str, CIFARImages] = {}
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        check_at_least(0, val_size=val_size)
+        self.root, self.verify, self.download, self.val_size = Path(root), verify, download, val_size
+        self.augmentation = renamed("augment", augment, "augmentation", augmentation)
+        self.on_device, self.preprocess = on_device, Preprocess(self.mean, self.std, seed)
+        self._images: dict[str, tuple[Tensor, Tensor]] = {}
 
     def prepare_data(self) -> None:
-        """Fetches the archive if the folder's files are missing; files that are damaged stay, and are an error."""
+        """Fetch the archive if the folder's files are missing; files that are damaged stay, and are an error."""
         try:
-            self._read()
+            self._read_files()
         except (FileNotFoundError, ValueError) as problem:
-            if not self.files.missing(self.root):
+            if not self.download or not self.files.missing(self.root):
                 raise
             fetch([self.files.url], self.files.md5, self.root / self.files.archive, problem)
-            self._read()
+            self._read_files()
 
-    def setup(self, stage: str | None = None) -> None:
-        """Reads the files into memory, once."""
-        if self._splits:
-            return
-        images, labels = self._read()["train"]
-        if self.val_size >= len(images):
-            raise ValueError(
-                f"val_size is {self.val_size}, but {self.root} holds {len(images)} training images; pass a smaller one."
-            )
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed))
-        finish = None if self.on_device else self.finish
-        val, train = order[: self.val_size].sort().values, order[self.val_size :].sort().values
-        self._splits = {
-            "train": CIFARImages(images[train], labels[train], finish, self.augment, self.seed),
-            "val": CIFARImages(images[val], labels[val], finish),
-            "test": CIFARImages(*self._files["test"], finish),
+    def read(self) -> dict[str, CIFARImages]:
+        """Return the images of "train" and "test" and, unless `val_size` is 0, of "val"."""
+        images, labels = self._read_files()["train"]
+        order = torch.randperm(len(images), generator=torch_generator(self.seed)).numpy()
+        rows = hold_out(self.val_size, order, f"{self.root} holds {len(images)} training images")
+        preprocess = None if self.on_device else self.preprocess
+        splits = {
+            name: CIFARImages(images[part], labels[part], preprocess, name == "train" and self.augmentation, self.seed)
+            for name, part in rows.items()
         }
-        self._files = {}
+        splits["test"] = CIFARImages(*self._images["test"], preprocess)
+        self._images = {}
+        return splits
 
-    def train_dataloader(self) -> ResumableDataLoader:
-        """Returns the shuffled, augmented batches of this process."""
-        self.setup()
-        return training_loader(self._splits["train"], EpochSampler, self, seed=self.seed, **self._options())
+    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> RawBatch:
+        """Augment and normalise a batch of bytes where it now lies."""
+        return self.preprocess(*batch) if batch[0].dtype == torch.uint8 else batch
 
-    def val_dataloader(self) -> DataLoader[Raw] | list[DataLoader[Raw]]:
-        """Returns the held-out batches in a fixed order, or [] with `val_size=0`."""
-        return self._ordered("val") if self.val_size else []
-
-    def test_dataloader(self) -> DataLoader[Raw]:
-        """Returns the test batches in the order of the file."""
-        return self._ordered("test")
-
-    def predict_dataloader(self) -> DataLoader[Raw]:
-        """Returns the test batches in the order of the file."""
-        return self._ordered("test")
-
-    def on_after_batch_transfer(self, batch: Raw, dataloader_idx: int) -> Raw:
-        """Augments and normalises a batch of bytes where it now lies."""
-        return self.finish(*batch) if batch[0].dtype == torch.uint8 else batch
-
-    def _read(self) -> dict[str, tuple[Tensor, Tensor]]:
-        if not self._files:
-            self._files = self.files.read(self.root, verify=self.verify)
-        return self._files
-
-    def _ordered(self, split: str) -> DataLoader[Raw]:
-        self.setup()
-        return DataLoader(self._splits[split], **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return whole_batches(self.batch_size, self.num_workers)
+    def _read_files(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the images and labels of "train" and "test", kept from `prepare_data` until the splits are made."""
+        if not self._images:
+            self._images = self.files.read(self.root, verify=self.verify)
+        return self._images
 
 
 class CIFAR100DataModule(CIFAR10DataModule):

@@ -1,4 +1,4 @@
-"""The official Python files of CIFAR-10 and CIFAR-100: found, checked, read."""
+"""CIFARFiles: the official Python files of CIFAR-10 and CIFAR-100, checked and read."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..files.array_pickles import load_arrays
 
 @dataclass(frozen=True)
 class CIFARFiles:
-    """Where a data set lies: the files of a folder, or the official archive of that folder.
+    """The official files of one data set: those of a folder, or the archive of that folder.
 
     Attributes:
-        folder: their folder.
-        archive: the name of the official archive.
-        md5: of the archive.
-        train: md5 of each file to train on.
-        test: md5 of each file to test with.
+        folder: the name of the folder.
+        archive: the name of the archive.
+        md5: the md5 of the archive.
+        train: the md5 of each file to train on.
+        test: the md5 of each file to test with.
         label: the name of the labels in the files.
-        classes: number of classes.
+        classes: the number of classes.
     """
 
     folder: str
@@ -41,18 +41,18 @@ class CIFARFiles:
 
     @property
     def url(self) -> str:
-        """Where the archive can be had."""
+        """The address from which the archive can be downloaded."""
         return f"https://www.cs.toronto.edu/~kriz/{self.archive}"
 
     def missing(self, root: Path) -> list[str]:
-        """Returns the files that are not in the folder, and so must be in the archive."""
+        """Return the files that are not in the folder, and so must be in the archive."""
         return [name for name in {**self.train, **self.test} if not (root / self.folder / name).is_file()]
 
     def read(self, root: Path, *, verify: bool) -> dict[str, tuple[Tensor, Tensor]]:
-        """Returns "train" and "test": images, uint8 (N, 3, 32, 32), RGB, and labels, int64 (N,).
+        """Return "train" and "test": images, uint8 (N, 3, 32, 32), RGB, and labels, int64 (N,).
 
         Args:
-            root: folder of the folder or of the archive; the folder's files come first.
+            root: where the folder or the archive lies; the folder's files come first.
             verify: whether each file must be the official one (md5).
 
         Raises:
@@ -65,12 +65,12 @@ class CIFARFiles:
         for split, names in ("train", self.train), ("test", self.test):
             parts = []
             for name, md5 in names.items():
-                place = root / (self.archive if name in packed else self.folder) / name
-                raw = packed[name] if name in packed else place.read_bytes()
+                path = root / (self.archive if name in packed else self.folder) / name
+                raw = packed[name] if name in packed else path.read_bytes()
                 try:
                     parts.append(self._parse(raw, md5 if verify else None))
                 except ValueError as error:
-                    raise ValueError(f"{place} is damaged or another file: {error}. {self._way_out(root)}") from error
+                    raise ValueError(f"{path} is damaged or another file: {error}. {self._way_out(root)}") from error
             images, labels = zip(*parts, strict=True)
             splits[split] = torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(labels))
         return splits
@@ -82,27 +82,27 @@ class CIFARFiles:
         )
 
     def _unpack(self, archive: Path, names: list[str]) -> dict[str, bytes]:
-        """Returns the content of files in the archive, which is read once, from its beginning to its end."""
+        """Return the content of files in the archive, which is read once, from its beginning to its end."""
         if not archive.is_file():
             raise FileNotFoundError(
                 f"{', '.join(names)} missing in {archive.parent / self.folder}. {self._way_out(archive.parent)}"
             )
         wanted = {str(PurePosixPath(self.folder) / name): name for name in names}
-        found = {}
+        contents = {}
         try:
             with tarfile.open(archive, "r|gz") as tar:
                 for member in tar:
                     if member.isfile() and member.name in wanted and (file := tar.extractfile(member)):
-                        found[wanted[member.name]] = file.read()
+                        contents[wanted[member.name]] = file.read()
         except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{archive} is damaged: {error!r}. {self._way_out(archive.parent)}") from error
-        if absent := [name for name in names if name not in found]:
+        if absent := [name for name in names if name not in contents]:
             raise ValueError(f"{archive} holds no {', '.join(absent)}. {self._way_out(archive.parent)}")
-        return found
+        return contents
 
     def _parse(self, raw: bytes, md5: str | None) -> tuple[np.ndarray, np.ndarray]:
-        if md5 and (found := hashlib.md5(raw).hexdigest()) != md5:
-            raise ValueError(f"its md5 is {found}, not {md5} (verify=False accepts it)")
+        if md5 and (own := hashlib.md5(raw).hexdigest()) != md5:
+            raise ValueError(f"its md5 is {own}, not {md5} (verify=False accepts it)")
         content = load_arrays(raw)
         if absent := {"data", self.label} - content.keys():
             raise ValueError(f"it has no {sorted(absent)}, only {sorted(map(str, content))}")

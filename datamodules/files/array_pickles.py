@@ -10,7 +10,7 @@ import numpy as np
 
 
 class _Array:
-    """Stands in for `numpy.ndarray`, whose own way of restoring itself trusts what a pickle says."""
+    """The stand-in for `numpy.ndarray`, whose own way of restoring itself trusts what a pickle says."""
 
     def __init__(self, *_: object) -> None:
         self.array = np.empty(0, np.uint8)
@@ -22,6 +22,8 @@ class _Array:
 
 
 class _Dtype:
+    """The stand-in for `numpy.dtype`, for plain numbers alone."""
+
     def __init__(self, code: str, *_: object) -> None:
         if code not in {kind + size for kind in "iuf" for size in "1248"} - {"f1"}:
             raise pickle.UnpicklingError(f"it holds an array of {code!r}, not of plain numbers")
@@ -32,7 +34,7 @@ class _Dtype:
 
 
 class _Bytes:
-    """How Python 3 writes bytes in the protocol of Python 2."""
+    """The stand-in for `codecs.encode`, with which Python 3 writes bytes in the protocol of Python 2."""
 
     def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]  # stands for a function
         if encoding != "latin1":
@@ -54,6 +56,8 @@ _STANDINS = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler that builds stand-ins, and refuses whatever else a pickle asks for."""
+
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in _STANDINS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no data need; it was not run")
@@ -61,7 +65,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def load_arrays(raw: bytes) -> dict[Any, Any]:
-    """The dict in a pickle, whose values are arrays of numbers, or lists, dicts, strings and numbers.
+    """Return the dict in a pickle, whose values are arrays of numbers, or lists, dicts, strings and numbers.
 
     Nothing else can be built from it, and no function that it names is called. Strings of Python 2 are read
     as latin1. Arrays are read-only.

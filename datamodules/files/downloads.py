@@ -8,24 +8,28 @@ from pathlib import Path
 
 import pooch  # type: ignore[import-untyped]
 
+from .whole_file import whole_file
+
 
 def fetch(urls: Sequence[str], md5: str, path: Path, problem: Exception) -> None:
-    """Downloads a file from the first address that has it, unless it is there already.
+    """Download a file from the first address that has it, unless it is there already.
 
     Args:
         urls: where it can be had.
         md5: of the whole file.
-        path: where it goes; what is there stays until the download is complete and right.
+        path: where it goes; what is there stays until the download is complete, right and on the disk.
         problem: why it is needed, which the error repeats when all addresses fail.
 
     Raises:
         Exception: `problem`, with what went wrong, be it the network, the disk or the content.
     """
+    if path.is_file() and pooch.file_hash(str(path), "md5") == md5:
+        return
     failures: dict[str, Exception] = {}
     for url in urls:
         try:
-            # pooch moves the download into place once its md5 is right, and removes it otherwise
-            pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, progressbar=sys.stderr.isatty())
+            with whole_file(path) as part:
+                pooch.retrieve(url, f"md5:{md5}", part.name, part.parent, progressbar=sys.stderr.isatty())
             return
         except (OSError, ValueError) as failure:  # network or disk; wrong md5
             failures[url] = failure

@@ -1,4 +1,4 @@
-"""What a JPEG file says of itself before its pixels."""
+"""The header of a JPEG file, read without decoding its pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0x
 
 
 def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
-    """Height and width of a JPEG as it is stored, before any EXIF orientation; None for anything else.
+    """Return height and width of a JPEG as it is stored, before any EXIF orientation; None for anything else.
 
     Reference:
         ITU-T T.81, annex B: markers with the length of what follows, up to the frame header.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,13 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..loading.ordering import whole_batches
-
 Photo = NDArray[np.uint8]
 Reduction = Literal[1, 2, 4, 8]
 
 MEAN = STD = 0.5
-"""What `to_input` takes off and divides by, once grey values lie in [0, 1]; the same for all three channels."""
+"""The numbers `to_input` subtracts and divides by, once grey values lie in [0, 1]; the same for all channels."""
 
 # OpenCV calls them grey, which the flag for RGB overrules.
 REDUCED = {
@@ -33,7 +29,7 @@ REDUCED = {
 
 
 def to_input(photos: Photo) -> Tensor:
-    """What a network is fed for photos, in training as in prediction: float32 (B, 3, H, W) in [-1, 1].
+    """Return what a network is fed for photos, in training as in prediction: float32 (B, 3, H, W) in [-1, 1].
 
     Args:
         photos: RGB (B, H, W, 3).
@@ -47,7 +43,7 @@ def to_input(photos: Photo) -> Tensor:
 
 
 def decode_photo(encoded: bytes | Photo, name: str | Path, *, upright: bool = False, reduction: Reduction = 1) -> Photo:
-    """RGB (H, W, 3) from the bytes of an image file; grey, CMYK, 16-bit and transparent ones are converted.
+    """Return RGB (H, W, 3) from the bytes of an image file; grey, CMYK, 16-bit and transparent ones are converted.
 
     Args:
         encoded: the whole file.
@@ -72,7 +68,7 @@ def decode_photo(encoded: bytes | Photo, name: str | Path, *, upright: bool = Fa
 
 
 def read_photo(path: str | Path, *, upright: bool = True) -> Photo:
-    """RGB (H, W, 3) from an image file, turned as its EXIF orientation says unless `upright` is False.
+    """Return RGB (H, W, 3) from an image file, turned as its EXIF orientation says unless `upright` is False.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -112,30 +108,12 @@ class Photos(Dataset[Photo]):
             )
 
     def __len__(self) -> int:
-        """Returns the number of items."""
+        """Return the number of items."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Photo:
-        """Returns RGB (H, W, 3)."""
+        """Return RGB (H, W, 3)."""
         path = self.paths[index]
         if self._encoded is None:
             return read_photo(path, upright=False)
         return decode_photo(self._encoded[self._ends[index] : self._ends[index + 1]], path)
-
-
-def photo_batches(batch_size: int, num_workers: int) -> dict[str, Any]:
-    """Returns the arguments of a loader of whole batches of photos, whose workers stay and do not fight for cores."""
-    staying = {"persistent_workers": num_workers > 0, "worker_init_fn": _one_thread}
-    return whole_batches(batch_size, num_workers) | staying
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)  # workers share the cores, and a forked thread pool may hang
-
-
-def import_albumentations() -> ModuleType:
-    """Returns albumentations, imported when it is needed: it takes seconds, which other data sets need not wait."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network
-    import albumentations  # type: ignore[import-untyped]
-
-    return cast(ModuleType, albumentations)

@@ -1,16 +1,28 @@
 """A training order that is shuffled, reproducible, and goes on after a resume where it stopped."""
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, cast
 
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+Key = int | tuple[int, int]
+"""What a sample is fetched by: its index, or (epoch, index); an index alone means epoch 0."""
+
+
+def epochs_and_indices(keys: Sequence[Key]) -> list[tuple[int, int]]:
+    """Return the epoch and the index of each key.
+
+    Example:
+        >>> epochs_and_indices([5, (3, 7)])
+        [(0, 5), (3, 7)]
+    """
+    return [key if isinstance(key, tuple) else (0, key) for key in keys]
 
 
 class ResumableSampler(DistributedSampler[int]):
-    """Yields the indices of one rank in an order that depends on seed and epoch alone.
+    """A sampler that yields the indices of one rank in an order that depends on seed and epoch alone.
 
     The epoch's permutation of all samples, drawn from `seed * 2**20 + epoch`, is dealt out to the
     ranks in turn; it wraps around, so that all ranks get equally many. The first iteration after
@@ -53,32 +65,33 @@ class ResumableSampler(DistributedSampler[int]):
         # the base class shuffles with its seed plus the epoch
         super().__init__(cast(Dataset[int], dataset), num_replicas, rank, seed=seed * 2**20)
         self._progress = progress
-        self._begun = self._start = -1  # epoch of the last iteration, batches trained before it
+        self._last_epoch = -1  # the epoch of the last iteration
+        self._batches_before = -1  # how many batches were trained before that epoch
         self._restored = False
-        self._ahead = 0  # Lightning's count of epochs minus ours
+        self._epoch_offset = 0  # Lightning's count of epochs minus ours
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next iteration, by Lightning's count of epochs."""
-        super().set_epoch(epoch - self._ahead)
+        """Choose the order of the next iteration, by Lightning's count of epochs."""
+        super().set_epoch(epoch - self._epoch_offset)
 
     def __iter__(self) -> Iterator[int]:
-        """Begins an epoch, or goes on with the one that was interrupted."""
-        start, seen = self._progress()
+        """Begin an epoch, or go on with the one that was interrupted."""
+        batches_before, seen = self._progress()
         if self._restored:
-            epoch = self._begun if start == self._start else self._begun + 1
-            self._ahead = self.epoch - epoch
+            epoch = self._last_epoch if batches_before == self._batches_before else self._last_epoch + 1
+            self._epoch_offset = self.epoch - epoch
             self.epoch = epoch
         indices = islice(super().__iter__(), seen if self._restored else 0, None)
-        self._begun, self._start, self._restored = self.epoch, start, False
+        self._last_epoch, self._batches_before, self._restored = self.epoch, batches_before, False
         return indices
 
     def state_dict(self) -> dict[str, int]:
-        """Returns which epoch was begun last, and how many batches were trained before it."""
-        return {"begun": self._begun, "start": self._start}
+        """Return which epoch was begun last, and how many batches were trained before it."""
+        return {"begun": self._last_epoch, "start": self._batches_before}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Makes the next iteration go on where the epoch in `state` was interrupted."""
-        self._begun, self._start, self._restored = state["begun"], state["start"], True
+        """Make the next iteration go on where the epoch in `state` was interrupted."""
+        self._last_epoch, self._batches_before, self._restored = state["begun"], state["start"], True
 
 
 class EpochSampler(ResumableSampler):
@@ -94,7 +107,7 @@ class EpochSampler(ResumableSampler):
     """
 
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # the base class yields int
-        """Begins an epoch, or goes on with the one that was interrupted."""
+        """Begin an epoch, or go on with the one that was interrupted."""
         indices = super().__iter__()  # may correct self.epoch
         epoch = self.epoch
         return ((epoch, index) for index in indices)
@@ -116,7 +129,7 @@ class ResumableDataLoader(DataLoader[Any]):
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Iterates over the batches, reading the sampler only when the first one is asked for.
+        """Iterate over the batches, reading the sampler only when the first one is asked for.
 
         Lightning calls `iter()` before it sets the epoch and the progress; worker processes would
         fetch their first batches right then.
@@ -124,27 +137,13 @@ class ResumableDataLoader(DataLoader[Any]):
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        """Returns the state of the sampler; Lightning puts it into the checkpoint."""
+        """Return the state of the sampler; Lightning puts it into the checkpoint."""
         return self.sampler.state_dict() if isinstance(self.sampler, ResumableSampler) else {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restores the sampler; Lightning calls this when it resumes within an epoch."""
+        """Restore the sampler; Lightning calls this when it resumes within an epoch."""
         if isinstance(self.sampler, ResumableSampler):
             self.sampler.load_state_dict(state)
-
-
-def whole_batches(batch_size: int, num_workers: int) -> dict[str, Any]:
-    """Returns the arguments of a loader of data that is fetched in whole batches."""
-    return {
-        "batch_size": batch_size,
-        "num_workers": num_workers,
-        "collate_fn": _identity,
-        "generator": torch.Generator(),  # leaves the global random state alone
-    }
-
-
-def _identity(batch: Any) -> Any:
-    return batch
 
 
 def training_loader(
@@ -156,13 +155,13 @@ def training_loader(
     batch_size: int,
     **options: Any,
 ) -> ResumableDataLoader:
-    """Returns the shuffled batches of this process, which go on after a resume where they stopped.
+    """Return the shuffled batches of this process, which go on after a resume where they stopped.
 
     Args:
         data: what to train on.
-        sampler: how its order is drawn.
-        module: whose Trainer says which process this is, and how far it has come.
-        seed: of the order.
+        sampler: draws the order.
+        module: the data module whose Trainer says which process this is, and how far it has come.
+        seed: decides the order.
         batch_size: samples per batch and process.
         options: other arguments of `ResumableDataLoader`.
     """

@@ -1,23 +1,19 @@
-"""How training poses are varied: where the crop lies, and what happens to its pixels."""
+"""PoseAugmentation: the variation of training poses, in where the crop lies and what happens to its pixels."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..files.photos import Photo, import_albumentations
+from ..files.photos import Photo
+from ..loading.transforms import Transform, apply_transform, import_albumentations
 from .crop import Bools, Floats, person_box
 from .skeletons import Skeleton
 
-if TYPE_CHECKING:
-    import albumentations  # type: ignore[import-untyped]
-
-HALF_MARGIN = 1.5
-HALF_JOINTS = 3
+HALF_BODY_MARGIN = 1.5
+HALF_BODY_JOINTS = 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class PoseAugmentation:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        """Checks the ranges."""
+        """Check the ranges."""
         for name in ("rotation_p", "flip", "half_body", "colour", "blur", "dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; pass a share from 0 to 1")
@@ -62,41 +58,39 @@ class PoseAugmentation:
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale is {self.scale}; pass 0 or more, and less than 1")
 
-    def place(
+    def draw_geometry(
         self, box: Floats, joints: Floats, visible: Bools, skeleton: Skeleton, generator: np.random.Generator
     ) -> tuple[Floats, float, bool]:
-        """Draws the box, the angle in degrees and whether to mirror, for `to_crop`.
+        """Draw the box, the angle in degrees and whether to mirror, for `map_to_crop`.
 
         Args:
             box: centre x, centre y and side of the person's crop.
             joints: (K, 2) in px of the photo.
             visible: (K,), which of them are labelled.
-            skeleton: tells the halves of the body.
+            skeleton: tells which joints are in the lower half of the body.
             generator: decides everything.
         """
         turned, mirrored, halved, upper = generator.random(4) < (self.rotation_p, self.flip, self.half_body, 0.5)
         angle, factor = generator.standard_normal(2)
         if halved:
-            box = _half(box, joints, visible, skeleton, upper=bool(upper))
+            box = _half_body_box(box, joints, visible, skeleton, upper=bool(upper))
         zoom = 1 + float(np.clip(self.scale * factor, -self.scale, self.scale))
         degrees = float(np.clip(angle, -2, 2)) * self.rotation if turned else 0.0
         return np.array([box[0], box[1], box[2] / zoom]), degrees, bool(mirrored)
 
     def recolour(self, crop: Photo, generator: np.random.Generator) -> Photo:
-        """Changes the pixels of a crop, never where anything is."""
+        """Change the pixels of a crop, never where anything is."""
         if not self.colour + self.blur + self.dropout:
             return crop
-        # Not set_random_seed: it seeds all transforms alike, so that they would act on the same crops.
-        pixels = _pixels(self.colour, self.blur, self.dropout)
-        pixels.set_random_state(generator, random.Random(int(generator.integers(2**63))))
-        return np.asarray(pixels(image=crop)["image"], np.uint8)
+        transform = _recolouring(self.colour, self.blur, self.dropout)
+        return np.asarray(apply_transform(transform, crop, generator), np.uint8)
 
 
 @cache
-def _pixels(colour: float, blur: float, dropout: float) -> albumentations.Compose:
-    """Not an attribute: the command line takes those of a PoseAugmentation for its arguments."""
+def _recolouring(colour: float, blur: float, dropout: float) -> Transform:
+    """Return the transform of pixels; no attribute, as the command line takes those for arguments."""
     A = import_albumentations()  # noqa: N806  # as everyone calls it
-    return A.Compose(
+    transform: Transform = A.Compose(
         [
             A.RandomBrightnessContrast(p=colour),
             A.RGBShift(p=colour),
@@ -104,16 +98,17 @@ def _pixels(colour: float, blur: float, dropout: float) -> albumentations.Compos
             A.CoarseDropout((1, 4), (0.05, 0.2), (0.05, 0.2), p=dropout),
         ]
     )
+    return transform
 
 
-def _half(box: Floats, joints: Floats, visible: Bools, skeleton: Skeleton, *, upper: bool) -> Floats:
+def _half_body_box(box: Floats, joints: Floats, visible: Bools, skeleton: Skeleton, *, upper: bool) -> Floats:
     chosen = visible.copy()
     legs = list(skeleton.legs)
     if upper:
         chosen[legs] = False
     else:
         chosen &= np.isin(np.arange(len(chosen)), legs)
-    if chosen.sum() < HALF_JOINTS or not np.ptp(joints[chosen], axis=0).any():
+    if chosen.sum() < HALF_BODY_JOINTS or not np.ptp(joints[chosen], axis=0).any():
         return box
-    x, y, side = person_box(joints, chosen, HALF_MARGIN)
+    x, y, side = person_box(joints, chosen, HALF_BODY_MARGIN)
     return np.array([x, y, max(side, 0.4 * box[2])])

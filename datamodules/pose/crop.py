@@ -1,4 +1,4 @@
-"""Where a person is cropped, and the one affine map between the photo and the crop.
+"""The crop of a person, and the one affine map between the photo and the crop.
 
 Both sides have their origin at the centre of the top-left pixel. A square of side s around c becomes n x n
 pixels, edge to edge: u = (x - c) * n / s + (n - 1) / 2. Pixels are areas, so mirroring is u -> n - 1 - u, and a
@@ -23,7 +23,7 @@ LSP_MARGIN = 1.32
 
 
 def person_box(joints: Floats, visible: Bools, margin: float = LSP_MARGIN) -> Floats:
-    """The square around a person's labelled joints: centre x, centre y, side in px.
+    """Return the square around a person's labelled joints: centre x, centre y, side in px.
 
     Args:
         joints: (K, 2) px; anything where not visible.
@@ -49,18 +49,18 @@ def person_box(joints: Floats, visible: Bools, margin: float = LSP_MARGIN) -> Fl
 
 
 def image_box(width: int, height: int) -> Floats:
-    """The square around a whole image, which is how LSP's people are cropped: no ground truth enters."""
+    """Return the square around a whole image, which is how LSP's people are cropped: no ground truth enters."""
     return np.array([(width - 1) / 2, (height - 1) / 2, max(width, height)])
 
 
 def mpii_box(centre: ArrayLike, scale: float) -> Floats:
-    """The square that all code bases crop from MPII, given its `objpos` (0-based px) and `scale`."""
+    """Return the square that all code bases crop from MPII, given its `objpos` (0-based px) and `scale`."""
     x, y = np.asarray(centre, np.float64)
     return np.array([x, y + 15 * scale, 1.25 * 200 * scale])
 
 
-def to_crop(box: ArrayLike, size: int, *, angle: float = 0.0, mirrored: bool = False) -> Floats:
-    """The affine map (2, 3) from px of the photo to px of the crop.
+def map_to_crop(box: ArrayLike, size: int, *, angle: float = 0.0, mirrored: bool = False) -> Floats:
+    """Return the affine map (2, 3) from px of the photo to px of the crop.
 
     Args:
         box: centre x, centre y and side of a square, in px of the photo.
@@ -72,7 +72,7 @@ def to_crop(box: ArrayLike, size: int, *, angle: float = 0.0, mirrored: bool = F
         ValueError: the box is empty or not finite.
 
     Example:
-        >>> to_crop([4.5, 4.5, 10], 20)
+        >>> map_to_crop([4.5, 4.5, 10], 20)
         array([[2. , 0. , 0.5],
                [0. , 2. , 0.5]])
     """
@@ -80,29 +80,29 @@ def to_crop(box: ArrayLike, size: int, *, angle: float = 0.0, mirrored: bool = F
     if not (side > 0 and math.isfinite(side + x + y)):
         raise ValueError(f"box is {(x, y, side)}; pass the centre and a positive side")
     cos, sin = (f(math.radians(angle)) * size / side for f in (math.cos, math.sin))
-    middle, way = (size - 1) / 2, -1 if mirrored else 1
+    middle, sign = (size - 1) / 2, -1 if mirrored else 1
     return np.array(
         [
-            [way * cos, 0.0 - way * sin, middle - way * (cos * x - sin * y)],
+            [sign * cos, 0.0 - sign * sin, middle - sign * (cos * x - sin * y)],
             [sin, cos, middle - (sin * x + cos * y)],
         ]
     )
 
 
-def inverse(matrix: Floats) -> Floats:
-    """The affine map back, (2, 3)."""
+def inverse_map(matrix: Floats) -> Floats:
+    """Return the affine map (2, 3) that leads back."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.column_stack([linear, -linear @ matrix[:, 2]])
 
 
-def move(points: Floats, matrix: Floats) -> Floats:
-    """Points (..., 2) under an affine map (2, 3)."""
-    moved: Floats = points @ matrix[:, :2].T + matrix[:, 2]
-    return moved
+def map_points(points: Floats, matrix: Floats) -> Floats:
+    """Return where an affine map (2, 3) takes points (..., 2)."""
+    mapped: Floats = points @ matrix[:, :2].T + matrix[:, 2]
+    return mapped
 
 
-def cut(photo: Photo, matrix: Floats, size: int) -> Photo:
-    """The crop (size, size, 3) of a photo under an affine map from `to_crop`; black where the photo ends.
+def cut_out(photo: Photo, matrix: Floats, size: int) -> Photo:
+    """Return the crop (size, size, 3) of a photo under an affine map from `map_to_crop`; black where the photo ends.
 
     Interpolates linearly in one pass, as the usual code bases do.
 
@@ -110,8 +110,8 @@ def cut(photo: Photo, matrix: Floats, size: int) -> Photo:
         ValueError: the crop shows nothing of the photo.
     """
     height, width = photo.shape[:2]
-    corners = move(
-        np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]]), inverse(matrix)
+    corners = map_points(
+        np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]]), inverse_map(matrix)
     )
     if (corners.max(0) <= -0.5).any() or (corners.min(0) >= (width - 0.5, height - 0.5)).any():
         (left, top), (right, bottom) = corners.min(0).round(1), corners.max(0).round(1)

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from ..files.photos import photo_batches
-from ..loading.ordering import EpochSampler, ResumableDataLoader, training_loader
+from ..loading.arguments import check_at_least
+from ..loading.datamodule import SplitDataModule
 from .augmentation import PoseAugmentation
 from .people import People
 from .samples import Batch, PoseSamples
 from .skeletons import LSP_SKELETON, Skeleton
 
 
-class PoseDataModule(pl.LightningDataModule, ABC):
-    """Serves the people of a data set as the batches described in `PoseSamples`.
+class PoseDataModule(SplitDataModule[People]):
+    """A data set of people, served as the batches described in `PoseSamples`.
 
-    The training order and every augmentation depend on `seed`, epoch and person alone, whatever
-    `num_workers` is, and go on after a resume where they stopped. Predicting uses the test people.
+    Their order is that of every `SplitDataModule`; an augmentation depends on `seed`, epoch and person alone.
 
     Args:
-        input_size: pixels of a crop's side.
+        input_size: px of a crop's side.
         batch_size: samples per batch and process; the last batch of an epoch may be smaller.
         num_workers: processes that prepare batches.
         augmentation: how training crops vary; None for not at all.
@@ -48,58 +46,34 @@ class PoseDataModule(pl.LightningDataModule, ABC):
         also: Sequence[PoseDataModule] = (),
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        least = {"input_size": 1, "batch_size": 1, "num_workers": 0, "seed": 0}
-        for name, value in zip(least, (input_size, batch_size, num_workers, seed), strict=True):
-            if value < least[name]:
-                raise ValueError(f"{name} is {value}; pass {least[name]} or more.")
-        self.input_size, self.batch_size, self.num_workers = input_size, batch_size, num_workers
-        self.augmentation, self.also, self.seed = augmentation, tuple(also), seed
-        self._splits: dict[str, People] = {}
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        check_at_least(1, input_size=input_size)
+        self.input_size, self.augmentation, self.also = input_size, augmentation, tuple(also)
 
     @abstractmethod
     def read(self) -> dict[str, People]:
-        """Returns the people of "train" and "test", and of "val" if there are any."""
+        """Return the people of "train" and "test", and of "val" if there are any."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the annotations, once, and makes sure that all images are there."""
+        """Read the annotations, once, and make sure that all images are there."""
         if not self._splits:
             splits = self.read()
-            splits["train"] = splits["train"].and_([other.people("train") for other in self.also])
+            splits["train"] = splits["train"].concat([other.people("train") for other in self.also])
             self._splits = splits
 
     def people(self, split: str) -> People:
-        """Returns the people of "train", "val" or "test", in the order of `index` in their batches.
+        """Return the people of "train", "val" or "test", in the order of `index` in their batches.
 
         Raises:
             ValueError: there are no such people.
         """
-        self.setup()
-        if split not in self._splits:
-            raise ValueError(f"there are no {split} people, only {sorted(self._splits)}; hold some out, or pass a list")
-        return self._splits[split]
+        return self.split(split)
 
-    def train_dataloader(self) -> ResumableDataLoader:
-        """Returns the shuffled, augmented batches of this process."""
-        data = PoseSamples(self.people("train"), self.input_size, self.augmentation, self.seed)
-        return training_loader(data, EpochSampler, self, seed=self.seed, **self._options())
-
-    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        """Returns the held-out batches in a fixed order, or [] when there are none."""
-        self.setup()
-        return self.ordered_dataloader(self.people("val")) if "val" in self._splits else []
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Returns the test batches in a fixed order."""
-        return self.ordered_dataloader(self.people("test"))
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Returns the test batches in a fixed order."""
-        return self.ordered_dataloader(self.people("test"))
+    def samples(self, name: str) -> PoseSamples:
+        """Return the crops of the people of one split."""
+        augmentation = self.augmentation if name == "train" else None
+        return PoseSamples(self.people(name), self.input_size, augmentation, self.seed)
 
     def ordered_dataloader(self, people: People) -> DataLoader[Batch]:
-        """Returns the batches of any people with these joints, each box as it is, in a fixed order."""
-        return DataLoader(PoseSamples(people, self.input_size), **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return photo_batches(self.batch_size, self.num_workers)
+        """Return the batches of any people with these joints, each box as it is, in a fixed order."""
+        return self._in_order(PoseSamples(people, self.input_size))

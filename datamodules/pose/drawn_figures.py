@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ..files.photos import Photo
+from ..loading.counters import numpy_generator
 from .crop import LSP_MARGIN, Floats
 
 SHIFT = 4  # cv2 takes positions in 1/16 px
@@ -17,17 +18,17 @@ SHIFT = 4  # cv2 takes positions in 1/16 px
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A pose: joints (14, 2) in LSP's order, in px of the image, and whether the face is towards us."""
+    """A pose: the joints (14, 2) in LSP's order, in px of the image, and whether the face is towards us."""
 
     joints: Floats
     facing: bool
 
 
 def random_figure(size: int, generator: np.random.Generator) -> Figure:
-    """A figure in the middle of a size x size image, whose longer side is about 1 / 1.32 of it.
+    """Return a figure in the middle of a size x size image, whose longer side is about 1 / 1.32 of it.
 
-    Upright give or take 20 degrees (standard deviation), seen from the front or from behind; joints bend within
-    ranges that people manage.
+    It stands upright, give or take 20 degrees (standard deviation), and is seen from the front or from behind; joints
+    bend within ranges that people manage.
     """
     facing = bool(generator.random() < 0.5)
     lean, tilt, sway = generator.normal(0, np.radians((20, 12, 8)))
@@ -58,8 +59,8 @@ def random_figure(size: int, generator: np.random.Generator) -> Figure:
 
 
 def draw_figure(figure: Figure, size: int, generator: np.random.Generator) -> Photo:
-    """The figure in clothes of random colours before a random background, RGB (size, size, 3)."""
-    canvas = _background(size, generator)
+    """Return the figure in clothes of random colours before a random background, RGB (size, size, 3)."""
+    canvas = _draw_background(size, generator)
     joints = figure.joints
     unit = float(np.linalg.norm(joints[12] - (joints[2] + joints[3]) / 2))  # the trunk
     colours = generator.integers(40, 256, (4, 3)).tolist()
@@ -67,28 +68,28 @@ def draw_figure(figure: Figure, size: int, generator: np.random.Generator) -> Ph
     skin = (np.array([236, 188, 150]) * generator.uniform(0.45, 1.05)).clip(0, 255).tolist()
     hair = (np.array([90, 60, 40]) * generator.uniform(0.2, 1.6)).tolist()
     for hip, knee, ankle in (2, 1, 0), (3, 4, 5):
-        _limb(canvas, joints[[hip, knee]], trousers, 0.22 * unit)
-        _limb(canvas, joints[[knee, ankle]], (0.6 * np.array(trousers)).tolist(), 0.17 * unit)
-        _disc(canvas, joints[ankle], shoes, 0.11 * unit)
+        _draw_limb(canvas, joints[[hip, knee]], trousers, 0.22 * unit)
+        _draw_limb(canvas, joints[[knee, ankle]], (0.6 * np.array(trousers)).tolist(), 0.17 * unit)
+        _draw_disc(canvas, joints[ankle], shoes, 0.11 * unit)
     trunk = joints[[8, 9, 3, 2]]
-    cv2.fillConvexPoly(canvas, _fixed(trunk), shirt, shift=SHIFT)
+    cv2.fillConvexPoly(canvas, _fixed_point(trunk), shirt, shift=SHIFT)
     for edge in ([8, 9], [9, 3], [3, 2], [2, 8]):
-        _limb(canvas, joints[edge], shirt, 0.14 * unit)
+        _draw_limb(canvas, joints[edge], shirt, 0.14 * unit)
     middle = trunk.mean(0)
     if figure.facing:
-        _limb(canvas, np.stack([joints[12], joints[[2, 3]].mean(0)]), [255, 255, 255], 0.06 * unit)
+        _draw_limb(canvas, np.stack([joints[12], joints[[2, 3]].mean(0)]), [255, 255, 255], 0.06 * unit)
     else:
-        cv2.fillConvexPoly(canvas, _fixed(middle + 0.75 * (trunk - middle)), pack, shift=SHIFT)
+        cv2.fillConvexPoly(canvas, _fixed_point(middle + 0.75 * (trunk - middle)), pack, shift=SHIFT)
     for shoulder, elbow, wrist in (8, 7, 6), (9, 10, 11):
-        _limb(canvas, joints[[shoulder, elbow]], (0.8 * np.array(shirt)).tolist(), 0.16 * unit)
-        _limb(canvas, joints[[elbow, wrist]], skin, 0.12 * unit)
-        _disc(canvas, joints[wrist], skin, 0.09 * unit)
-    _head(canvas, figure, skin if figure.facing else hair, hair)
+        _draw_limb(canvas, joints[[shoulder, elbow]], (0.8 * np.array(shirt)).tolist(), 0.16 * unit)
+        _draw_limb(canvas, joints[[elbow, wrist]], skin, 0.12 * unit)
+        _draw_disc(canvas, joints[wrist], skin, 0.09 * unit)
+    _draw_head(canvas, figure, skin if figure.facing else hair, hair)
     return canvas
 
 
 class DrawnFigures(Dataset[Photo]):
-    """`count` figures, each drawn anew when it is asked for, always the same.
+    """A number of figures, each drawn anew when it is asked for, always the same.
 
     Args:
         count: number of figures.
@@ -100,57 +101,59 @@ class DrawnFigures(Dataset[Photo]):
         self.count, self.size, self.key = count, size, key
 
     def __len__(self) -> int:
-        """Returns the number of figures."""
+        """Return the number of figures."""
         return self.count
 
     def __getitem__(self, index: int) -> Photo:
-        """Returns RGB (size, size, 3)."""
-        generator = np.random.default_rng([*self.key, index])
+        """Return RGB (size, size, 3)."""
+        generator = numpy_generator(*self.key, index)
         return draw_figure(random_figure(self.size, generator), self.size, generator)
 
     def joints(self) -> Floats:
-        """Returns the joints of all figures, (count, 14, 2) px."""
-        generators = (np.random.default_rng([*self.key, index]) for index in range(self.count))
+        """Return the joints of all figures, (count, 14, 2) px."""
+        generators = (numpy_generator(*self.key, index) for index in range(self.count))
         return np.array([random_figure(self.size, generator).joints for generator in generators]).reshape(-1, 14, 2)
 
 
 def _direction(angle: float) -> Floats:
-    """Down at 0, to the right of the image at 90 degrees."""
+    """Return a direction of length 1: down at an angle of 0, to the right of the image at 90 degrees."""
     return np.array([np.sin(angle), np.cos(angle)])
 
 
-def _fixed(points: Floats) -> NDArray[np.int32]:
+def _fixed_point(points: Floats) -> NDArray[np.int32]:
     return np.asarray((points * 2**SHIFT).round(), np.int32)
 
 
-def _limb(canvas: Photo, ends: Floats, colour: list[float], width: float) -> None:
-    start, end = _fixed(ends).tolist()
+def _draw_limb(canvas: Photo, ends: Floats, colour: list[float], width: float) -> None:
+    start, end = _fixed_point(ends).tolist()
     cv2.line(canvas, start, end, colour, max(1, round(width)), cv2.LINE_8, SHIFT)
 
 
-def _disc(canvas: Photo, centre: Floats, colour: list[float], radius: float) -> None:
-    cv2.circle(canvas, _fixed(centre).tolist(), round(radius * 2**SHIFT), colour, -1, cv2.LINE_8, SHIFT)
+def _draw_disc(canvas: Photo, centre: Floats, colour: list[float], radius: float) -> None:
+    cv2.circle(canvas, _fixed_point(centre).tolist(), round(radius * 2**SHIFT), colour, -1, cv2.LINE_8, SHIFT)
 
 
-def _head(canvas: Photo, figure: Figure, colour: list[float], hair: list[float]) -> None:
+def _draw_head(canvas: Photo, figure: Figure, colour: list[float], hair: list[float]) -> None:
     neck, top = figure.joints[12], figure.joints[13]
     up, length = top - neck, float(np.linalg.norm(top - neck))
-    _limb(
+    _draw_limb(
         canvas,
         figure.joints[[12, 13]] * np.array([[1.0], [0.5]]) + neck * np.array([[0.0], [0.5]]),
         colour,
         0.3 * length,
     )
-    _disc(canvas, neck + 0.58 * up, colour, 0.42 * length)
+    _draw_disc(canvas, neck + 0.58 * up, colour, 0.42 * length)
     if figure.facing:
         aside = np.array([-up[1], up[0]])
-        _limb(canvas, np.stack([neck + 0.85 * up - 0.22 * aside, neck + 0.85 * up + 0.22 * aside]), hair, 0.22 * length)
+        _draw_limb(
+            canvas, np.stack([neck + 0.85 * up - 0.22 * aside, neck + 0.85 * up + 0.22 * aside]), hair, 0.22 * length
+        )
         for way in (-1, 1):
-            _disc(canvas, neck + 0.62 * up + 0.17 * way * aside, [20, 20, 20], 0.08 * length)
+            _draw_disc(canvas, neck + 0.62 * up + 0.17 * way * aside, [20, 20, 20], 0.08 * length)
 
 
-def _background(size: int, generator: np.random.Generator) -> Photo:
-    """A smooth gradient, coarse patches or stripes, with grain and shapes that are no limbs."""
+def _draw_background(size: int, generator: np.random.Generator) -> Photo:
+    """Return a smooth gradient, coarse patches or stripes, with grain and shapes that are no limbs."""
     kind, cells = generator.integers(0, 3), int(generator.integers(2, 12))
     shape = ((2, 2), (cells, cells), (1, cells))[kind]
     coarse = generator.integers(0, 200, (*shape, 3), np.uint8)

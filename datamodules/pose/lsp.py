@@ -10,25 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from ..files.matlab import FIRST_PIXEL, read_mat
+from ..files.matlab import FIRST_PIXEL, read_mat_variable
 from ..files.photos import Photos
+from ..loading.arguments import check_at_least
+from ..loading.counters import numpy_generator
+from ..loading.hold_out import hold_out
 from .crop import LSP_MARGIN, Bools, Floats, image_box, person_box
 from .datamodule import PoseDataModule
 from .people import People
-from .skeletons import LSP_SKELETON
+from .skeletons import LSP_SKELETON, torso_sizes
 
 RIGHT_HIP, LEFT_HIP, RIGHT_SHOULDER, LEFT_SHOULDER = 2, 3, 8, 9
 RIGHT_LEG, LEFT_LEG = [0, 1, 2], [5, 4, 3]
 RIGHT_ARM, LEFT_ARM = [6, 7, 8], [11, 10, 9]
 
 TORSO_SHARE = 0.41
-"""The torso of a person over the longer side of the box of joints (median of LSP-extended)."""
+"""The torso of a person in longer sides of the box of joints (median of LSP-extended)."""
 
 Relabel = Callable[[Floats, Bools], tuple[Floats, Bools]]
+"""A function that gives joints and their visibility other sides, as `observer_centric` does."""
 
 
 def observer_centric(joints: Floats, visible: Bools) -> tuple[Floats, Bools]:
-    """Joints (N, 14, 2) and whether they are labelled (N, 14), with left and right as the observer sees them.
+    """Return joints (N, 14, 2) and whether they are labelled (N, 14), with left and right as the observer sees them.
 
     Arms and legs are looked at by themselves. Seen with the torso upright, the shoulder (hip) on the left
     is called the right one, as it is of a person who faces the observer; where it is called the left one, the
@@ -50,7 +54,7 @@ def observer_centric(joints: Floats, visible: Bools) -> tuple[Floats, Bools]:
 
 
 def read_lsp(root: Path, relabel: Relabel | None = None) -> People:
-    """The people of the folder `lsp_dataset`, in its order; the first half is for training.
+    """Return the people of the folder `lsp_dataset`, in its order; the first half is for training.
 
     All joints are labelled (the file's third row tells which are occluded; they count like others). The crop is
     the square around the whole image, so that no ground truth enters a test.
@@ -60,18 +64,18 @@ def read_lsp(root: Path, relabel: Relabel | None = None) -> People:
         ValueError: joints.mat or an image is damaged or not what it should be.
     """
     path = root / "joints.mat"
-    table = _table(path, (3, 14)).transpose(2, 1, 0)
-    photos = _photos(root, "im{:04d}.jpg", len(table))
+    table = _read_joints(path, (3, 14)).transpose(2, 1, 0)
+    photos = _find_photos(root, "im{:04d}.jpg", len(table))
     joints, visible = table[..., :2] - FIRST_PIXEL, np.ones(table.shape[:2], bool)
     if relabel:
         joints, visible = relabel(joints, visible)
     boxes = np.array([image_box(*photos[row].shape[1::-1]) for row in range(len(table))])
-    names = [str(photo) for photo in photos.paths]
-    return People(LSP_SKELETON, photos, names, joints, visible, _torsos(joints), boxes)
+    names = [str(path) for path in photos.paths]
+    return People(LSP_SKELETON, photos, names, joints, visible, torso_sizes(joints), boxes)
 
 
 def read_lspet(root: Path, relabel: Relabel | None = None) -> People:
-    """The people of the folder `lspet_dataset`, in its order, all of them for training.
+    """Return the people of the folder `lspet_dataset`, in its order, all of them for training.
 
     The crop is the square around the labelled joints with the margin that LSP's images have. Where left
     shoulder or right hip is not labelled, the size is 0.41 of the joints' longer side.
@@ -81,9 +85,9 @@ def read_lspet(root: Path, relabel: Relabel | None = None) -> People:
         ValueError: joints.mat is damaged or not what it should be, or an image is empty.
     """
     path = root / "joints.mat"
-    table = _table(path, (14, 3)).transpose(2, 0, 1)
-    photos = _photos(root, "im{:05d}.jpg", len(table))
-    names = [str(photo) for photo in photos.paths]
+    table = _read_joints(path, (14, 3)).transpose(2, 0, 1)
+    photos = _find_photos(root, "im{:05d}.jpg", len(table))
+    names = [str(path) for path in photos.paths]
     if not np.isin(table[..., 2], (0, 1)).all():
         raise ValueError(f"the third column of {path} is not 0 or 1 everywhere; take the data set's own joints.mat")
     joints, visible = table[..., :2] - FIRST_PIXEL, table[..., 2] == 1
@@ -96,7 +100,7 @@ def read_lspet(root: Path, relabel: Relabel | None = None) -> People:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     guessed = TORSO_SHARE / LSP_MARGIN * boxes[:, 2]
-    sizes = np.where(visible[:, LEFT_SHOULDER] & visible[:, RIGHT_HIP], _torsos(joints), guessed)
+    sizes = np.where(visible[:, LEFT_SHOULDER] & visible[:, RIGHT_HIP], torso_sizes(joints), guessed)
     return People(LSP_SKELETON, photos, names, joints, visible, sizes, boxes)
 
 
@@ -131,51 +135,44 @@ class LSPDataModule(PoseDataModule):
         *,
         extended: bool = True,
         observer_centric: bool = False,
-        val_size: int = 100,
+        val_size: int = 0,
         repeats: int = 1,
         box_scale: float = 1.0,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        if val_size < 0:
-            raise ValueError(f"val_size is {val_size}; pass 0 or more.")
-        if repeats < 1:
-            raise ValueError(f"repeats is {repeats}; pass 1 or more.")
+        check_at_least(0, val_size=val_size)
+        check_at_least(1, repeats=repeats)
         if not 0 < box_scale < math.inf:
             raise ValueError(f"box_scale is {box_scale}; pass a positive number, 1 for the boxes as they are.")
         self.root, self.extended, self.observer_centric = Path(root), extended, observer_centric
         self.val_size, self.repeats, self.box_scale = val_size, repeats, box_scale
 
     def read(self) -> dict[str, People]:
-        """Returns the people of "train", "test" and, unless `val_size` is 0, "val"."""
+        """Return the people of "train" and "test" and, unless `val_size` is 0, of "val"."""
         relabel = observer_centric if self.observer_centric else None
         everyone = read_lsp(self.root / "lsp_dataset", relabel)
         half = len(everyone) // 2
-        train, val = everyone.take(np.arange(half)).hold_out(self.val_size, self.seed)
-        train = train.take(np.tile(np.arange(len(train)), self.repeats))
+        order = numpy_generator(self.seed).permutation(half)
+        rows = hold_out(self.val_size, order, f"there are {half} people to train on")
+        rows |= {"train": np.tile(rows["train"], self.repeats), "test": np.arange(half, len(everyone))}
+        splits = {name: everyone.take(rows[name]) for name in rows}
         if self.extended:
-            train = train.and_([read_lspet(self.root / "lspet_dataset", relabel)])
-        splits = {"train": train, "test": everyone.take(np.arange(half, len(everyone)))}
-        splits |= {"val": val} if self.val_size else {}
+            splits["train"] = splits["train"].concat([read_lspet(self.root / "lspet_dataset", relabel)])
         return {name: replace(people, boxes=people.boxes * [1, 1, self.box_scale]) for name, people in splits.items()}
 
 
-def _table(path: Path, shape: tuple[int, int]) -> Floats:
-    table = np.asarray(read_mat(path, "joints"))
+def _read_joints(path: Path, shape: tuple[int, int]) -> Floats:
+    table = np.asarray(read_mat_variable(path, "joints"))
     if table.shape[:-1] != shape or table.dtype.kind not in "fiu":
         raise ValueError(f"joints in {path} has shape {table.shape}, not {(*shape, 'images')}; take the official file")
     return table.astype(np.float64)
 
 
-def _photos(root: Path, pattern: str, count: int) -> Photos:
+def _find_photos(root: Path, pattern: str, count: int) -> Photos:
     photos = Photos([root / "images" / pattern.format(n) for n in range(1, count + 1)])
     if (more := root / "images" / pattern.format(count + 1)).exists():
         raise ValueError(
             f"{root / 'joints.mat'} describes {count} images, but there is {more}; they do not belong together"
         )
     return photos
-
-
-def _torsos(joints: Floats) -> Floats:
-    torsos: Floats = np.linalg.norm(joints[:, LEFT_SHOULDER] - joints[:, RIGHT_HIP], axis=1)
-    return torsos

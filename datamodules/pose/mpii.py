@@ -7,18 +7,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pytorch_lightning.utilities import rank_zero_info
 
+from ..loading.arguments import check_at_least
+from ..loading.counters import numpy_generator
+from ..loading.hold_out import hold_out
 from .datamodule import PoseDataModule
 from .mpii_annotations import Annotation, read_mpii_json, read_mpii_mat, to_people
 from .people import People
 from .skeletons import MPII_SKELETON
 
-OFFICIAL = {"train": 22_246, "val": 2_958}
-"""People in the split of Tompson et al., CVPR 2015, which is that of HRNet's train.json and valid.json."""
+OFFICIAL_COUNTS = {"train": 22_246, "val": 2_958}
+"""The numbers of people in the split of Tompson et al., CVPR 2015: that of HRNet's train.json and valid.json."""
 
-MATS = ("mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat", "mpii_human_pose_v1_u12_1.mat")
+MAT_PATHS = ("mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat", "mpii_human_pose_v1_u12_1.mat")
 
 
 class MPIIDataModule(PoseDataModule):
@@ -54,22 +56,21 @@ class MPIIDataModule(PoseDataModule):
         self, root: str | Path = "data/mpii", *, val_images: str | Path | None = None, val_size: int = 0, **loading: Any
     ) -> None:
         super().__init__(**loading)
-        if val_size < 0:
-            raise ValueError(f"val_size is {val_size}; pass 0 or more.")
+        check_at_least(0, val_size=val_size)
         if val_images and val_size:
             raise ValueError(f"val_images is {val_images} and val_size is {val_size}; pass one of them.")
         self.root, self.val_size = Path(root), val_size
         self.val_images = Path(val_images) if val_images else None
 
     def read(self) -> dict[str, People]:
-        """Returns the people of "train" and, unless there are none, of "val" and "test", which are the same."""
-        parts = self._annotations()
+        """Return the people of "train" and, unless there are none, of "val" and "test", which are the same."""
+        parts = self._read_annotations()
         counts = {name: len(part) for name, part in parts.items()}
         rank_zero_info(f"{self.root}: {counts} people")
-        if counts != OFFICIAL:
+        if counts != OFFICIAL_COUNTS:
             warnings.warn(
                 f"{self.root} has {counts} people; the split of Tompson et al., to which published numbers refer, "
-                f"has {OFFICIAL}",
+                f"has {OFFICIAL_COUNTS}",
                 stacklevel=2,
             )
         splits = {name: to_people(part, self.root / "images") for name, part in parts.items() if part}
@@ -77,39 +78,37 @@ class MPIIDataModule(PoseDataModule):
             raise ValueError(f"{self.root} leaves nobody to train on: {counts} people; hold fewer out")
         return splits | ({"test": splits["val"]} if "val" in splits else {})
 
-    def _annotations(self) -> dict[str, list[Annotation]]:
+    def _read_annotations(self) -> dict[str, list[Annotation]]:
         files = {"train": self.root / "annot" / "train.json", "val": self.root / "annot" / "valid.json"}
         if any(path.exists() for path in files.values()):
             if self.val_images or self.val_size:
                 raise ValueError(f"{files['val']} tells who is for validation; leave out val_images and val_size")
             return {name: read_mpii_json(path) for name, path in files.items()}
-        found = [path for mat in MATS if (path := self.root / mat).exists()]
-        if not found:
+        mats = [path for mat in MAT_PATHS if (path := self.root / mat).exists()]
+        if not mats:
             raise FileNotFoundError(
-                f"{self.root} has neither {files['train']} nor {self.root / MATS[0]}; put one there"
+                f"{self.root} has neither {files['train']} nor {self.root / MAT_PATHS[0]}; put one there"
             )
-        people = read_mpii_mat(found[0])
-        held_out = self._held_out({person.image for person in people})
+        people = read_mpii_mat(mats[0])
+        held_out = self._choose_held_out({person.image for person in people})
         return {
             "train": [person for person in people if person.image not in held_out],
             "val": [person for person in people if person.image in held_out],
         }
 
-    def _held_out(self, images: set[str]) -> set[str]:
+    def _choose_held_out(self, images: set[str]) -> set[str]:
         if self.val_images:
-            names = _image_names(self.val_images)
+            names = _read_image_names(self.val_images)
             if not names & images:
                 raise ValueError(f"{self.val_images} names none of the {len(images)} annotated images in {self.root}")
             return names
-        if self.val_size >= len(images):
-            raise ValueError(
-                f"val_size is {self.val_size}, but {self.root} has {len(images)} images; pass a smaller one"
-            )
-        order = np.random.default_rng(self.seed).permutation(sorted(images))
-        return set(order[: self.val_size].tolist())
+        order = numpy_generator(self.seed).permutation(len(images))
+        rows = hold_out(self.val_size, order, f"{self.root} has {len(images)} images")
+        ordered = sorted(images)
+        return {ordered[row] for row in rows.get("val", ())}
 
 
-def _image_names(path: Path) -> set[str]:
+def _read_image_names(path: Path) -> set[str]:
     if not path.is_file():
         raise FileNotFoundError(f"val_images is {path}, which is missing")
     if path.suffix != ".json":

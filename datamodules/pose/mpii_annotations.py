@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..files.matlab import FIRST_PIXEL, read_mat
+from ..files.matlab import FIRST_PIXEL, read_mat_variable
 from ..files.photos import Photos
 from .crop import Bools, Floats, mpii_box
 from .people import People
@@ -20,12 +20,12 @@ from .skeletons import MPII_SKELETON
 
 JOINTS = len(MPII_SKELETON.joints)
 HEAD_PER_SCALE = 25
-"""Head size over `scale`; exact for all 2,958 people of the validation split."""
+"""The size of a head in units of `scale`; exact for all 2,958 people of the validation split."""
 
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """One person as the file tells it: 0-based px, `scale` = height / 200 px."""
+    """The annotation of one person: positions in 0-based px, `scale` = height / 200 px, `head` the size of the head."""
 
     image: str
     name: str
@@ -37,7 +37,7 @@ class Annotation:
 
 
 def read_mpii_mat(path: Path) -> list[Annotation]:
-    """The people of the training images (`img_train` = 1) who have joints, scale, position and head box.
+    """Return the people of the training images (`img_train` = 1) who have joints, scale, position and head box.
 
     Others are left out, with one warning that counts them. Whether a joint is occluded (`is_visible`) is not
     read: an occluded joint counts like others, and a joint that is not labelled is absent.
@@ -46,18 +46,18 @@ def read_mpii_mat(path: Path) -> list[Annotation]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, is not MPII's, or a joint's number or position is wrong.
     """
-    release = read_mat(path, "RELEASE", struct_as_record=False, squeeze_me=True)
+    release = read_mat_variable(path, "RELEASE", struct_as_record=False, squeeze_me=True)
     try:
         images = zip(_items(release.annolist), _items(release.img_train), strict=True)
         pairs = [(image, rect) for image, train in images if train == 1 for rect in _people(image)]
-        found = [_from_struct(path, image.image.name, number, rect) for image, (number, rect) in pairs]
+        parsed = [_parse_struct(path, image.image.name, number, rect) for image, (number, rect) in pairs]
     except AttributeError as error:
         raise ValueError(f"RELEASE in {path} is not laid out like MPII's: {error}; take the official file") from error
-    return _complete(path, found)
+    return _complete_ones(path, parsed)
 
 
 def read_mpii_json(path: Path) -> list[Annotation]:
-    """The people of one of HRNet's files, such as train.json and valid.json, which are 1-based too.
+    """Return the people of one of HRNet's files, such as train.json and valid.json, which are 1-based too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,11 +71,11 @@ def read_mpii_json(path: Path) -> list[Annotation]:
         raise ValueError(f"{path} is damaged or no JSON: {error}; take HRNet's own file") from error
     if not isinstance(records, list):
         raise ValueError(f"{path} holds no list of people; take HRNet's own file")
-    return _complete(path, [_from_record(path, number, record) for number, record in enumerate(records)])
+    return _complete_ones(path, [_parse_record(path, number, record) for number, record in enumerate(records)])
 
 
 def to_people(annotations: Sequence[Annotation], images: Path) -> People:
-    """The same people with their images and crops.
+    """Return annotated people with their images and crops.
 
     Raises:
         FileNotFoundError: an image is missing.
@@ -92,8 +92,8 @@ def to_people(annotations: Sequence[Annotation], images: Path) -> People:
     )
 
 
-def _from_struct(path: Path, image: str, number: int, rect: Any) -> Annotation | str:
-    """The annotation, or what it lacks."""
+def _parse_struct(path: Path, image: str, number: int, rect: Any) -> Annotation | str:
+    """Return the annotation of a person, or what it lacks."""
     name = f"{path}: {image}, person {number}"
     points = _items(getattr(getattr(rect, "annopoints", None), "point", None))
     scale, position = _numbers(rect, "scale"), _numbers(getattr(rect, "objpos", None), "x", "y")
@@ -113,7 +113,8 @@ def _from_struct(path: Path, image: str, number: int, rect: Any) -> Annotation |
     return Annotation(str(image), name, joints, visible, position - FIRST_PIXEL, float(scale[0]), head)
 
 
-def _from_record(path: Path, number: int, record: Any) -> Annotation | str:
+def _parse_record(path: Path, number: int, record: Any) -> Annotation | str:
+    """Return the annotation of a person, or what it lacks."""
     name = f"{path}: record {number}"
     try:
         joints, flags = np.array(record["joints"], np.float64), np.array(record["joints_vis"], np.float64)
@@ -132,14 +133,14 @@ def _from_record(path: Path, number: int, record: Any) -> Annotation | str:
     return Annotation(image, name, joints - FIRST_PIXEL, flags > 0, centre - FIRST_PIXEL, scale, HEAD_PER_SCALE * scale)
 
 
-def _complete(path: Path, found: Iterable[Annotation | str]) -> list[Annotation]:
-    found = list(found)
-    whole = [one for one in found if isinstance(one, Annotation)]
-    lacking = Counter(one for one in found if isinstance(one, str))
+def _complete_ones(path: Path, parsed: Sequence[Annotation | str]) -> list[Annotation]:
+    """Return the annotations that lack nothing; warn of the others."""
+    complete = [one for one in parsed if isinstance(one, Annotation)]
+    lacking = Counter(one for one in parsed if isinstance(one, str))
     if lacking:
         counts = ", ".join(f"{count} without {part}" for part, count in sorted(lacking.items()))
-        warnings.warn(f"{path}: left out {lacking.total()} of {len(found)} people ({counts})", stacklevel=3)
-    return whole
+        warnings.warn(f"{path}: left out {lacking.total()} of {len(parsed)} people ({counts})", stacklevel=3)
+    return complete
 
 
 def _people(image: Any) -> list[tuple[int, Any]]:
@@ -147,12 +148,12 @@ def _people(image: Any) -> list[tuple[int, Any]]:
 
 
 def _items(value: Any) -> list[Any]:
-    """What squeeze_me leaves of a struct array: an array of structs, one struct, or an empty array."""
+    """Return the structs of what squeeze_me leaves of a struct array: an array, one struct, or an empty array."""
     return [] if value is None else list(np.atleast_1d(np.asarray(value, object)).flat)
 
 
 def _numbers(struct: Any, *fields: str) -> Floats:
-    """The numbers in some fields of a struct; none when one of them is absent or empty."""
+    """Return the numbers in some fields of a struct; none if one of them is absent or empty."""
     values = [np.asarray(getattr(struct, field, ())).ravel() for field in fields]
     if any(value.size != 1 for value in values):
         return np.empty(0)

@@ -21,11 +21,11 @@ class People:
 
     Attributes:
         skeleton: the K joints.
-        images: item n is the image of person n, RGB (H, W, 3).
-        names: what errors call a person: its file, and its place there.
+        images: the image of each person, RGB (H, W, 3).
+        names: what errors call each person: the file, and where in it the person is.
         joints: (N, K, 2), 0 where not visible.
         visible: (N, K), whether the joint is labelled; an occluded one may be.
-        sizes: (N,), the length errors are measured in: torso for LSP, head for MPII.
+        sizes: (N,), the length in which errors are measured: the torso for LSP, the head for MPII.
         boxes: (N, 3), the square to crop: centre x, centre y, side.
 
     Raises:
@@ -42,12 +42,13 @@ class People:
     boxes: Floats
 
     def __post_init__(self) -> None:
-        """Checks every person, and clears what unlabelled joints hold."""
+        """Check every person, and clear what unlabelled joints hold."""
         n, k = len(self.names), len(self.skeleton.joints)
         shapes = {"joints": (n, k, 2), "visible": (n, k), "sizes": (n,), "boxes": (n, 3)}
         for field, shape in shapes.items():
-            if (found := getattr(self, field).shape) != shape:
-                raise ValueError(f"{field} of {n} people with {self.skeleton.name} joints is {found}, not {shape}")
+            own = getattr(self, field).shape
+            if own != shape:
+                raise ValueError(f"{field} of {n} people with {self.skeleton.name} joints is {own}, not {shape}")
         bad = {
             "has no labelled joint": ~self.visible.any(1),
             "has a labelled joint that is not finite": (self.visible & ~np.isfinite(self.joints).all(2)).any(1),
@@ -60,11 +61,11 @@ class People:
         object.__setattr__(self, "joints", np.where(self.visible[..., None], self.joints, 0.0))
 
     def __len__(self) -> int:
-        """Returns the number of people."""
+        """Return the number of people."""
         return len(self.names)
 
     def take(self, rows: NDArray[np.int64]) -> People:
-        """Returns the people of some rows, in their order."""
+        """Return the people of some rows, in their order."""
         return replace(
             self,
             images=Subset(self.images, rows.tolist()),
@@ -75,37 +76,26 @@ class People:
             boxes=self.boxes[rows],
         )
 
-    def hold_out(self, count: int, seed: int) -> tuple[People, People]:
-        """Returns all people but `count`, and these, chosen by `seed` alone; both keep their order.
-
-        Raises:
-            ValueError: nobody would be left.
-        """
-        if not 0 <= count < len(self):
-            raise ValueError(f"val_size is {count}, but there are {len(self)} people to train on; pass a smaller one")
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self.take(np.sort(order[count:])), self.take(np.sort(order[:count]))
-
-    def having(self, skeleton: Skeleton) -> People:
-        """Returns the people with another skeleton's joints, without those who have none of them labelled.
+    def with_skeleton(self, skeleton: Skeleton) -> People:
+        """Return the people with another skeleton's joints, without those who have none of them labelled.
 
         Joints that are unknown here become unlabelled.
         """
         if skeleton == self.skeleton:
             return self
-        places = skeleton.places_in(self.skeleton)
-        known = np.array([place is not None for place in places])
-        taken = [place or 0 for place in places]
-        people = self.take(np.flatnonzero((self.visible[:, taken] & known).any(1)))
+        numbers = skeleton.places_in(self.skeleton)
+        known = np.array([number is not None for number in numbers])
+        columns = [number or 0 for number in numbers]
+        people = self.take(np.flatnonzero((self.visible[:, columns] & known).any(1)))
         return replace(
-            people, skeleton=skeleton, joints=people.joints[:, taken], visible=people.visible[:, taken] & known
+            people, skeleton=skeleton, joints=people.joints[:, columns], visible=people.visible[:, columns] & known
         )
 
-    def and_(self, others: Sequence[People]) -> People:
-        """Returns these people followed by others, all with this skeleton."""
+    def concat(self, others: Sequence[People]) -> People:
+        """Return these people followed by others, all with this skeleton."""
         if not others:
             return self
-        groups = [self, *(other.having(self.skeleton) for other in others)]
+        groups = [self, *(other.with_skeleton(self.skeleton) for other in others)]
         return replace(
             self,
             images=cast("Dataset[Photo]", ConcatDataset([group.images for group in groups])),

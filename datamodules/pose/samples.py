@@ -10,16 +10,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..files.photos import to_input
+from ..loading.counters import numpy_generator
+from ..loading.ordering import Key, epochs_and_indices
 from .augmentation import PoseAugmentation
-from .crop import cut, inverse, move, to_crop
+from .crop import cut_out, inverse_map, map_points, map_to_crop
 from .people import People
 
 Batch = dict[str, Tensor]
-Key = int | tuple[int, int]
 
 
 class PoseSamples(Dataset[Batch]):
-    """Crops of people with their joints, fetched in whole batches.
+    """The crops of people with their joints, fetched in whole batches.
 
     A batch is a dict of
 
@@ -29,7 +30,7 @@ class PoseSamples(Dataset[Batch]):
     - ``size``: float32 (B,), the length errors are measured in, px of the crop;
     - ``to_image``: float32 (B, 2, 3), the affine map from px of the crop to px of the photo; of a mirrored
       crop it mirrors back, while joint k stays joint `mirror[k]` of the person;
-    - ``index``: int64 (B,), the person's place in `people`.
+    - ``index``: int64 (B,), the row of the person in `people`.
 
     Args:
         people: who is shown.
@@ -47,16 +48,16 @@ class PoseSamples(Dataset[Batch]):
         self.people, self.size, self.augmentation, self.seed = people, size, augmentation, seed
 
     def __len__(self) -> int:
-        """Returns the number of people."""
+        """Return the number of people."""
         return len(self.people)
 
     def __getitem__(self, key: Key) -> Batch:
-        """Returns one sample: an index, or (epoch, index) for other augmentations than those of epoch 0."""
+        """Return one sample: an index, or (epoch, index) for other augmentations than those of epoch 0."""
         return {name: values[0] for name, values in self.__getitems__([key]).items()}
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """Returns a batch, given indices or (epoch, index) pairs."""
-        pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
+        """Return a batch, given indices or (epoch, index) pairs."""
+        pairs = epochs_and_indices(keys)
         index = np.array([i for _, i in pairs])
         images = np.empty((len(pairs), self.size, self.size, 3), np.uint8)
         joints, visible = np.empty((len(pairs), *self.people.joints.shape[1:])), self.people.visible[index]
@@ -67,8 +68,8 @@ class PoseSamples(Dataset[Batch]):
             except ValueError as error:
                 raise ValueError(f"{self.people.names[i]}: {error}") from error
             order = list(self.people.skeleton.mirror) if mirrored else slice(None)
-            joints[row], visible[row] = move(self.people.joints[i, order], forward), visible[row, order]
-            backward[row] = inverse(forward)
+            joints[row], visible[row] = map_points(self.people.joints[i, order], forward), visible[row, order]
+            backward[row] = inverse_map(forward)
             size[row] = self.people.sizes[i] * np.hypot(*forward[:, 0])
         joints[~visible] = 0
         return {
@@ -84,10 +85,10 @@ class PoseSamples(Dataset[Batch]):
         people, augmentation = self.people, self.augmentation
         photo, box = people.images[index], people.boxes[index]
         if augmentation is None:
-            forward = to_crop(box, self.size)
-            return cut(photo, forward, self.size), forward, False
-        generator = np.random.default_rng([self.seed, epoch, index])
+            forward = map_to_crop(box, self.size)
+            return cut_out(photo, forward, self.size), forward, False
+        generator = numpy_generator(self.seed, epoch, index)
         joints, visible = people.joints[index], people.visible[index]
-        box, angle, mirrored = augmentation.place(box, joints, visible, people.skeleton, generator)
-        forward = to_crop(box, self.size, angle=angle, mirrored=mirrored)
-        return augmentation.recolour(cut(photo, forward, self.size), generator), forward, mirrored
+        box, angle, mirrored = augmentation.draw_geometry(box, joints, visible, people.skeleton, generator)
+        forward = map_to_crop(box, self.size, angle=angle, mirrored=mirrored)
+        return augmentation.recolour(cut_out(photo, forward, self.size), generator), forward, mirrored

@@ -1,8 +1,11 @@
-"""Skeletons: which joints a pose has, how they are connected, and which ones change places in a mirror."""
+"""Skeletons: the joints of a pose, how they are connected, and which ones change places in a mirror."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 Edge = tuple[int, int]
 
@@ -36,7 +39,7 @@ class Skeleton:
     loops: tuple[Edge, ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks the tree, the loops and the mirror."""
+        """Check the tree, the loops and the mirror."""
         count = len(self.joints)
         if len(set(self.joints)) != count:
             raise ValueError(f"joints of {self.name} are {self.joints}; each name occurs once")
@@ -58,7 +61,7 @@ class Skeleton:
         return tuple(k for k, name in enumerate(self.joints) if name.endswith(("ankle", "knee", "hip", "pelvis")))
 
     def places_in(self, other: Skeleton) -> tuple[int | None, ...]:
-        """For each joint, where `other` has it, or None.
+        """Return for each joint its number in another skeleton, or None where that lacks it.
 
         Example:
             >>> MPII_SKELETON.places_in(LSP_SKELETON)
@@ -74,19 +77,8 @@ LSP_SKELETON = Skeleton(
     "LSP",
     joints=(*_LEGS, *_ARMS, "neck", "head_top"),
     edges=(
-        (12, 8),
-        (12, 9),
-        (12, 13),
-        (12, 2),
-        (12, 3),
-        (8, 7),
-        (9, 10),
-        (2, 1),
-        (3, 4),
-        (7, 6),
-        (10, 11),
-        (1, 0),
-        (4, 5),
+        *((12, 8), (12, 9), (12, 13), (12, 2), (12, 3), (8, 7), (9, 10)),
+        *((2, 1), (3, 4), (7, 6), (10, 11), (1, 0), (4, 5)),
     ),
     root=12,
     mirror=(5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13),
@@ -104,3 +96,10 @@ MPII_SKELETON = Skeleton(
     mirror=(5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10),
     loops=((2, 3), (12, 13), (2, 12), (3, 13)),
 )
+
+
+def torso_sizes(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance (N,) between left shoulder and right hip of LSP's joints (N, 14, 2)."""
+    shoulder, hip = LSP_SKELETON.joints.index("left_shoulder"), LSP_SKELETON.joints.index("right_hip")
+    sizes: NDArray[np.float64] = np.linalg.norm(joints[:, shoulder] - joints[:, hip], axis=1)
+    return sizes

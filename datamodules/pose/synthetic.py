@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ..loading.arguments import check_at_least
 from .augmentation import PoseAugmentation
 from .crop import image_box
 from .datamodule import PoseDataModule
 from .drawn_figures import DrawnFigures
 from .people import People
-from .skeletons import LSP_SKELETON
+from .skeletons import LSP_SKELETON, torso_sizes
 
 
 class SyntheticPoseDataModule(PoseDataModule):
@@ -24,9 +25,9 @@ class SyntheticPoseDataModule(PoseDataModule):
 
     Args:
         train_size: number of training figures.
-        val_size: number of validation figures; with 0 there is no validation.
+        val_size: number of validation figures.
         test_size: number of test figures.
-        input_size: side of the drawn figures' images, px.
+        input_size: px of the side of a drawn image.
         augmentation: figures vary by themselves, so none is the default.
         loading: see `PoseDataModule`.
 
@@ -34,7 +35,7 @@ class SyntheticPoseDataModule(PoseDataModule):
         ValueError: an argument is out of range.
 
     Example:
-        >>> data = SyntheticPoseDataModule(train_size=4, val_size=0, test_size=2, input_size=64)
+        >>> data = SyntheticPoseDataModule(train_size=4, test_size=2, input_size=64)
         >>> batch = next(iter(data.test_dataloader()))
         >>> batch["image"].shape, batch["joints"].shape
         (torch.Size([2, 3, 64, 64]), torch.Size([2, 14, 2]))
@@ -44,25 +45,23 @@ class SyntheticPoseDataModule(PoseDataModule):
         self,
         *,
         train_size: int = 8192,
-        val_size: int = 512,
+        val_size: int = 0,
         test_size: int = 512,
         input_size: int = 128,
         augmentation: PoseAugmentation | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(input_size=input_size, augmentation=augmentation, **loading)
-        least = {"train_size": 1, "val_size": 0, "test_size": 1}
-        for name, value in zip(least, (train_size, val_size, test_size), strict=True):
-            if value < least[name]:
-                raise ValueError(f"{name} is {value}; pass {least[name]} or more.")
+        check_at_least(1, train_size=train_size, test_size=test_size)
+        check_at_least(0, val_size=val_size)
         self.counts = {"train": train_size, "val": val_size, "test": test_size}
 
     def read(self) -> dict[str, People]:
-        """Returns the people of "train", "test" and, unless `val_size` is 0, "val"."""
+        """Return the people of "train" and "test" and, unless `val_size` is 0, of "val"."""
         streams = enumerate(self.counts.items())
-        return {split: self._people(split, stream, count) for stream, (split, count) in streams if count}
+        return {split: self._draw(split, stream, count) for stream, (split, count) in streams if count}
 
-    def _people(self, split: str, stream: int, count: int) -> People:
+    def _draw(self, split: str, stream: int, count: int) -> People:
         figures = DrawnFigures(count, self.input_size, (self.seed, stream))
         joints = figures.joints()
         return People(
@@ -71,6 +70,6 @@ class SyntheticPoseDataModule(PoseDataModule):
             [f"{split} figure {n}" for n in range(count)],
             joints,
             np.ones(joints.shape[:2], bool),
-            np.linalg.norm(joints[:, 9] - joints[:, 2], axis=1),
+            torso_sizes(joints),
             np.tile(image_box(self.input_size, self.input_size), (count, 1)),
         )

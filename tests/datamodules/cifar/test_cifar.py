@@ -57,7 +57,7 @@ def test_batches(root, split, on_device):
 
 
 def test_values_are_normalised_grey_levels(root):
-    data = fake(root, val_size=0, augment=False)
+    data = fake(root, val_size=0, augmentation=False)
     dataset = data.train_dataloader().dataset
     images, labels = dataset.__getitems__([(4, 3), (4, 0)])
     torch.testing.assert_close(images, normalised(dataset.images[[3, 0]].float()), rtol=1e-5, atol=1e-5)
@@ -88,10 +88,12 @@ def test_on_device_yields_the_same_batches_bit_for_bit(root):
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-@pytest.mark.parametrize("augment", [True, A.Compose([A.HorizontalFlip(p=0.5), A.RandomBrightnessContrast(p=0.5)])])
-def test_augmentation_depends_on_seed_epoch_and_image_alone(root, on_device, augment):
+@pytest.mark.parametrize(
+    "augmentation", [True, A.Compose([A.HorizontalFlip(p=0.5), A.RandomBrightnessContrast(p=0.5)])]
+)
+def test_augmentation_depends_on_seed_epoch_and_image_alone(root, on_device, augmentation):
     def by_image(**kwargs):
-        data = fake(root, on_device=on_device, augment=augment, **kwargs)
+        data = fake(root, on_device=on_device, augmentation=augmentation, **kwargs)
         loader = data.train_dataloader()
         loader.sampler.set_epoch(3)
         order = [index for _, index in loader.sampler]
@@ -101,16 +103,16 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone(root, on_device, aug
     reference = by_image()
     assert torch.equal(reference, by_image(num_workers=2))
     assert torch.equal(reference, by_image(batch_size=7))
-    if augment is True:
+    if augmentation is True:
         assert not torch.equal(reference, by_image(seed=1))
 
 
 def test_a_transform_gets_bytes_and_is_used_in_training_alone(root):
-    data = fake(root, val_size=0, augment=A.HorizontalFlip(p=1))
+    data = fake(root, val_size=0, augmentation=A.HorizontalFlip(p=1))
     dataset = data.train_dataloader().dataset
     images, _ = dataset.__getitems__([2, 5])
     torch.testing.assert_close(images, normalised(dataset.images[[2, 5]].flip(-1).float()), rtol=1e-5, atol=1e-5)
-    plain, transformed = fake(root, augment=False), fake(root, augment=A.HorizontalFlip(p=1))
+    plain, transformed = fake(root, augmentation=False), fake(root, augmentation=A.HorizontalFlip(p=1))
     for split in "val", "test":
         name = f"{split}_dataloader"
         assert torch.equal(tensors(getattr(plain, name)())[0], tensors(getattr(transformed, name)())[0])
@@ -118,8 +120,8 @@ def test_a_transform_gets_bytes_and_is_used_in_training_alone(root):
 
 @pytest.mark.parametrize("transform", [A.Resize(16, 16), A.ToFloat()])
 def test_a_transform_that_changes_shape_or_type_is_refused(root, transform):
-    with pytest.raises(ValueError, match=r"augment made \w+ \(\d+, \d+, 3\) of an image; leave out"):
-        next(iter(fake(root, augment=transform).train_dataloader()))
+    with pytest.raises(ValueError, match=r"augmentation made \w+ \(\d+, \d+, 3\) of an image; leave out"):
+        next(iter(fake(root, augmentation=transform).train_dataloader()))
 
 
 def test_validation_is_held_out_by_seed_alone(root):
@@ -127,7 +129,7 @@ def test_validation_is_held_out_by_seed_alone(root):
         return {image.numpy().tobytes() for image in tensors(loader)[0]}
 
     def parts(**kwargs):
-        data = fake(root, augment=False, **kwargs)
+        data = fake(root, augmentation=False, **kwargs)
         return rows(data.train_dataloader()), rows(data.val_dataloader()) if data.val_size else set()
 
     train, val = parts()

@@ -25,7 +25,7 @@ def root(tmp_path_factory):
 
 
 def fake(root, **kwargs):
-    return ImageNetDataModule(root, **{"size": 32, "batch_size": 5, **kwargs})
+    return ImageNetDataModule(root, **{"input_size": 32, "batch_size": 5, **kwargs})
 
 
 def grey(images):
@@ -96,7 +96,7 @@ def test_samples_can_be_sent_to_workers(root):
 
 def test_validation_held_out_of_training(root):
     def paths(data):
-        return [{str(f.path(i)) for i in range(len(f))} for f in (data._files(s) for s in ("train", "val", "test"))]
+        return [{str(f.path(i)) for i in range(len(f))} for f in (data.split(s) for s in ("train", "val", "test"))]
 
     everything, official, _ = paths(fake(root))
     train, val, test = paths(fake(root, val_size=3))
@@ -153,7 +153,7 @@ def test_skipping_leaves_it_out_and_warns_once(tmp_path, damaged):
 def test_good_files_pass_the_check(root):
     data = fake(root, damaged="check", num_workers=2)
     data.setup()
-    assert len(data._files("train")) == 12
+    assert len(data.split("train")) == 12
 
 
 def test_all_damaged_cannot_be_skipped(tmp_path):
@@ -174,7 +174,7 @@ def test_a_file_that_vanishes_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("size", 0), ("batch_size", 0), ("num_workers", -1), ("val_size", -1), ("seed", -1), ("damaged", "ignore")],
+    [("input_size", 0), ("batch_size", 0), ("num_workers", -1), ("val_size", -1), ("seed", -1), ("damaged", "ignore")],
 )
 def test_arguments_out_of_range(root, name, value):
     with pytest.raises(ValueError, match=f"{name} is {value!r}; pass"):

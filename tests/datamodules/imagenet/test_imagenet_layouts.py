@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import WNIDS, coloured_jpeg, packed, write_files, write_imagenet, write_validation_classes
+from fakes import WNIDS, coloured_jpeg, packed, structs, write_files, write_imagenet, write_validation_classes
+from scipy.io import savemat
 
 from datamodules.files.photos import decode_photo
 from datamodules.imagenet.layouts import find_images
@@ -34,7 +35,7 @@ def test_validation_images_out_of_their_tar(tmp_path):
     root = write_imagenet(tmp_path, "tars")
     shutil.unpack_archive(root / "ILSVRC2012_img_val.tar", root / "val", "tar", filter="data")
     _, _, val = find_images(root)
-    assert val.place == root / "val"
+    assert val.source == root / "val"
     assert val.labels.tolist() == labels_shown(val)
 
 
@@ -159,6 +160,17 @@ def test_classes_of_numbered_images(tmp_path):
     truth = root / "ILSVRC2012_devkit_t12" / "data" / "ILSVRC2012_validation_ground_truth.txt"
     truth.write_text("7\n" * 5 + "8\n")
     with pytest.raises(ValueError, match=rf"{truth} has the number 8, which meta.mat lacks"):
+        find_images(root)
+
+
+@pytest.mark.parametrize(
+    "synsets", [3, structs({"WNID": WNIDS[0]}), structs({"ILSVRC2012_ID": "one", "WNID": WNIDS[0]})], ids=str
+)
+def test_another_meta_mat_is_named(tmp_path, synsets):
+    root = write_imagenet(tmp_path, "devkit")
+    meta = root / "ILSVRC2012_devkit_t12" / "data" / "meta.mat"
+    savemat(meta, {"synsets": np.tile(synsets, (2, 1))})
+    with pytest.raises(ValueError, match=rf"synsets in {meta} is not laid out like ImageNet's: .*; take the official"):
         find_images(root)
 
 

@@ -64,7 +64,7 @@ def test_random_parts_are_what_their_draw_says_at_any_reduction(tmp_path, monkey
     monkeypatch.setattr(imagenet_samples, "decode_photo", watched)
     reduced = torch.stack([samples[epoch, 0][0] for epoch in range(60)])
     assert set(reductions) == {4, 8}  # the parts have sides of 200 to 750 px, for crops of 32
-    monkeypatch.setattr(imagenet_samples, "_reduction", lambda *_: 1)
+    monkeypatch.setattr(imagenet_samples, "_largest_reduction", lambda *_: 1)
     whole = torch.stack([samples[epoch, 0][0] for epoch in range(60)])
     assert (grey(reduced) - grey(whole)).abs().mean() < 2
     assert (grey(reduced) - grey(whole)).abs().max() < 12

@@ -42,52 +42,39 @@ def test_taking_rows():
         assert np.array_equal(getattr(some, field), getattr(people, field)[[4, 1]])
 
 
-def test_holding_out():
-    people = crowd()
-    rest, held = people.hold_out(2, seed=3)
-    assert sorted([*rest.names, *held.names]) == people.names
-    assert rest.names == sorted(rest.names)
-    assert len(held) == 2
-    assert people.hold_out(2, seed=3)[1].names == held.names
-    assert {tuple(people.hold_out(2, seed=seed)[1].names) for seed in range(9)} != {tuple(held.names)}
-    for count in 6, 7, -1:
-        with pytest.raises(ValueError, match=f"val_size is {count}, but there are 6 people"):
-            people.hold_out(count, seed=0)
-
-
 def test_joints_of_another_skeleton():
     people = crowd()
-    more = people.having(MPII_SKELETON)
+    more = people.with_skeleton(MPII_SKELETON)
     assert not more.visible[:, [6, 7]].any()
     for k, name in enumerate(MPII_SKELETON.joints):
         if name in LSP_SKELETON.joints:
             j = LSP_SKELETON.joints.index(name)
             assert np.array_equal(more.joints[:, k], people.joints[:, j])
             assert np.array_equal(more.visible[:, k], people.visible[:, j])
-    back = more.having(LSP_SKELETON)
+    back = more.with_skeleton(LSP_SKELETON)
     assert np.array_equal(back.joints, people.joints)
     assert np.array_equal(back.visible, people.visible)
-    assert people.having(LSP_SKELETON) is people
+    assert people.with_skeleton(LSP_SKELETON) is people
 
 
 def test_people_without_any_of_the_joints_are_left_out():
     people = crowd(skeleton=MPII_SKELETON)
     visible = people.visible.copy()
     visible[2] = np.isin(np.arange(16), [6, 7])
-    fewer = dataclasses.replace(people, visible=visible).having(LSP_SKELETON)
+    fewer = dataclasses.replace(people, visible=visible).with_skeleton(LSP_SKELETON)
     assert fewer.names == [f"person 0-{n}" for n in (0, 1, 3, 4, 5)]
     assert shades(fewer) == [0, 1, 3, 4, 5]
 
 
 def test_adding_others():
     people, others = crowd(), crowd(3, MPII_SKELETON, 7)
-    both = people.and_([others])
+    both = people.concat([others])
     assert len(both) == 9
     assert both.names == [*people.names, *others.names]
     assert shades(both) == [*range(6), 70, 71, 72]
-    assert np.array_equal(both.joints[6:], others.having(LSP_SKELETON).joints)
+    assert np.array_equal(both.joints[6:], others.with_skeleton(LSP_SKELETON).joints)
     assert both.skeleton is LSP_SKELETON
-    assert people.and_([]) is people
+    assert people.concat([]) is people
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ STILL = PoseAugmentation(rotation_p=0, scale=0, flip=0, colour=0, blur=0, dropou
 
 def places(augmentation, count=2000, visible=ALL):
     generators = (np.random.default_rng([0, n]) for n in range(count))
-    drawn = [augmentation.place(BOX, JOINTS, visible, LSP_SKELETON, generator) for generator in generators]
+    drawn = [augmentation.draw_geometry(BOX, JOINTS, visible, LSP_SKELETON, generator) for generator in generators]
     return np.array([box for box, _, _ in drawn]), np.array([a for _, a, _ in drawn]), np.array([m for *_, m in drawn])
 
 
@@ -66,10 +66,10 @@ def test_halves_are_not_blown_up_without_bounds():
     joints = JOINTS.copy()
     joints[:6] = 50 + 0.01 * joints[:6]
     augmentation = PoseAugmentation(scale=0, half_body=1)
-    boxes = [augmentation.place(BOX, joints, ALL, LSP_SKELETON, np.random.default_rng(n))[0] for n in range(20)]
+    boxes = [augmentation.draw_geometry(BOX, joints, ALL, LSP_SKELETON, np.random.default_rng(n))[0] for n in range(20)]
     assert min(box[2] for box in boxes) == pytest.approx(40)
     joints[:6] = 50
-    boxes = [augmentation.place(BOX, joints, ALL, LSP_SKELETON, np.random.default_rng(n))[0] for n in range(20)]
+    boxes = [augmentation.draw_geometry(BOX, joints, ALL, LSP_SKELETON, np.random.default_rng(n))[0] for n in range(20)]
     assert any((box == BOX).all() for box in boxes)
 
 

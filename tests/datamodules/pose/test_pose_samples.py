@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from datamodules import LSP_SKELETON, PoseAugmentation
-from datamodules.pose.crop import move
+from datamodules.pose.crop import map_points
 from datamodules.pose.people import People
 from datamodules.pose.samples import PoseSamples
 
@@ -84,7 +84,7 @@ def test_joints_return_to_the_photo(people):
         assert np.array_equal(batch["visible"][n], people.visible[n, order])
         seen = people.visible[n, order]
         expected = people.joints[n, order][seen]
-        assert np.abs(move(batch["joints"][n].double().numpy(), back)[seen] - expected).max() < 1e-3
+        assert np.abs(map_points(batch["joints"][n].double().numpy(), back)[seen] - expected).max() < 1e-3
         length = np.sqrt(abs(np.linalg.det(back[:, :2])))
         assert batch["size"][n].item() * length == pytest.approx(people.sizes[n], rel=1e-5)
 
