@@ -1,7 +1,7 @@
 """Data modules: each turns one data set on disk into batches for a Trainer."""
 
-from .cifar import CIFAR10DataModule, CIFAR100DataModule
-from .imagenet import ImageNetDataModule
+from .cifar.datamodule import CIFAR10DataModule, CIFAR100DataModule
+from .imagenet.datamodule import ImageNetDataModule
 from .mnist import MNISTDataModule
 from .pose.augmentation import PoseAugmentation
 from .pose.datamodule import PoseDataModule

@@ -7,9 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -44,19 +42,12 @@ class LabelledImages(Dataset[Batch]):
     Args:
         images: uint8 (N, 1, height, width), from 0 to 255.
         labels: int64 (N,).
-
-    Example:
-        >>> data = LabelledImages(torch.full((3, 1, 2, 2), 255).byte(), torch.tensor([7, 8, 9]))
-        >>> images, labels = data.__getitems__([2, 0])
-        >>> images.shape, images.max(), labels
-        (torch.Size([2, 1, 2, 2]), tensor(1.), tensor([9, 7]))
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels
 
     def __len__(self) -> int:
-        """Return the number of samples."""
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Batch:
@@ -67,16 +58,13 @@ class LabelledImages(Dataset[Batch]):
         """Return a batch: float32 (B, 1, height, width) in [0, 1] and int64 (B,)."""
         return self.images[indices].float() / 255, self.labels[indices]
 
-    def take(self, rows: NDArray[np.int64]) -> "LabelledImages":
-        """Return some of the samples."""
-        return LabelledImages(self.images[rows], self.labels[rows])
-
 
 class MNISTDataModule(SplitDataModule[LabelledImages]):
     """Handwritten digits: 60,000 images to train on and 10,000 to test with.
 
     Every loader yields `(images, labels)`: float32 (B, 1, 28, 28), grey value / 255 and thus in
-    [0, 1], and int64 (B,) from 0 to 9. Their order is that of every `SplitDataModule`.
+    [0, 1], and int64 (B,) from 0 to 9. The training order depends on `seed` and the epoch alone,
+    and goes on after a resume where it stopped. Predicting uses the test images.
 
     Args:
         root: folder of the four files; a relative one starts at the current folder.
@@ -132,7 +120,8 @@ class MNISTDataModule(SplitDataModule[LabelledImages]):
         train, test = self._read_images("train"), self._read_images("t10k")
         order = torch.randperm(len(train), generator=torch_generator(self.seed)).numpy()
         rows = hold_out(self.val_size, order, f"{self.root} holds {len(train)} training images")
-        return {name: train.take(rows[name]) for name in rows} | {"test": test}
+        splits = {name: LabelledImages(train.images[part], train.labels[part]) for name, part in rows.items()}
+        return splits | {"test": test}
 
     def _read_images(self, prefix: str) -> LabelledImages:
         images, labels = f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"

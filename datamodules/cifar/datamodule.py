@@ -22,8 +22,9 @@ class CIFAR10DataModule(SplitDataModule[CIFARImages]):
     """Small pictures of ten kinds of things: 50,000 images to train on and 10,000 to test with.
 
     Every batch that a module sees is `(images, labels)`: float32 (B, 3, 32, 32), RGB, normalised by mean and
-    standard deviation of the training images' channels, and int64 (B,). Their order is that of every
-    `SplitDataModule`; an augmentation depends on `seed`, epoch and image alone.
+    standard deviation of the training images' channels, and int64 (B,). The training order and every augmentation
+    depend on `seed`, epoch and image alone, and go on after a resume where they stopped. Predicting uses the test
+    images.
 
     Args:
         root: folder of `cifar-10-batches-py` (of CIFAR-100: `cifar-100-python`) or of its official archive.

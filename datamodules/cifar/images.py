@@ -74,7 +74,6 @@ class CIFARImages(Dataset[RawBatch]):
         self.augmentation, self.seed = augmentation, seed
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
     def __getitem__(self, key: Key) -> RawBatch:

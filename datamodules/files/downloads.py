@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pooch  # type: ignore[import-untyped]
-
-from .whole_file import whole_file
 
 
 def fetch(urls: Sequence[str], md5: str, path: Path, problem: Exception) -> None:
@@ -25,12 +24,18 @@ def fetch(urls: Sequence[str], md5: str, path: Path, problem: Exception) -> None
     """
     if path.is_file() and pooch.file_hash(str(path), "md5") == md5:
         return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # another process may fetch the same file
     failures: dict[str, Exception] = {}
     for url in urls:
         try:
-            with whole_file(path) as part:
-                pooch.retrieve(url, f"md5:{md5}", part.name, part.parent, progressbar=sys.stderr.isatty())
+            pooch.retrieve(url, f"md5:{md5}", part.name, part.parent, progressbar=sys.stderr.isatty())
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
             return
         except (OSError, ValueError) as failure:  # network or disk; wrong md5
             failures[url] = failure
+        finally:
+            if part.exists():
+                part.unlink()
     raise type(problem)(f"{problem} The download to {path.parent} failed: {failures}.") from failures[urls[-1]]

@@ -42,7 +42,6 @@ class ImageFiles:
         return cls(source, np.array(names, np.bytes_), labels, spans if len(spans) else None)
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
     def path(self, index: int) -> Path:

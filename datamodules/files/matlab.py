@@ -12,35 +12,26 @@ For MPII this is settled. LSP and LSP-extended do not say, nor do their numbers;
 """
 
 
-def read_mat(path: Path, **options: Any) -> dict[str, Any]:
-    """Return the variables of a .mat file; `options` go to `scipy.io.loadmat`.
+def read_mat(path: Path, key: str | None = None, **options: Any) -> Any:
+    """Return one variable of a .mat file, or all of them in a dict; `options` go to `scipy.io.loadmat`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged or no .mat file.
+        ValueError: it is damaged, is no .mat file, or has no such variable.
     """
     from scipy.io import loadmat  # type: ignore[import-untyped]
 
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; put the file there")
     try:
-        variables: dict[str, Any] = loadmat(path, **options)
+        variables = loadmat(path, variable_names=key and [key], **options)
     except Exception as error:  # scipy raises whatever its parsing of damaged bytes runs into
         raise ValueError(
             f"'{path}' cannot be read as .mat (7.2 or before): {error!r}; it is damaged or no .mat file, take the "
             "original one"
         ) from error
-    return variables
-
-
-def read_mat_variable(path: Path, key: str, **options: Any) -> Any:
-    """Return one variable of a .mat file; `options` go to `scipy.io.loadmat`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, is no .mat file, or has no such variable.
-    """
-    variables = read_mat(path, variable_names=[key], **options)
+    if key is None:
+        return variables
     if key not in variables:
         raise ValueError(f"{path} has no variable {key!r}; take the data set's own annotation file")
     return variables[key]

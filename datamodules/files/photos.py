@@ -108,7 +108,6 @@ class Photos(Dataset[Photo]):
             )
 
     def __len__(self) -> int:
-        """Return the number of items."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Photo:

@@ -24,8 +24,8 @@ class ImageNetDataModule(SplitDataModule[ImageFiles]):
     Every loader yields `(images, labels)`: float32 (B, 3, input_size, input_size), RGB, normalised by the usual mean
     and standard deviation, and int64 (B,), positions in `class_names`. Training shows a random part of each photo, 8
     to 100 % of its area, half of them mirrored; otherwise the shorter side is resized to 256/224 of `input_size`, and
-    the centre cut out. Smaller photos are enlarged. The order is that of every `SplitDataModule`; a crop depends on
-    `seed`, epoch and photo alone.
+    the centre cut out. Smaller photos are enlarged. The training order and every crop depend on `seed`, epoch and
+    photo alone, and go on after a resume where they stopped.
 
     Validation uses the data set's validation images, or, with `val_size`, as many training images, which `seed`
     alone chooses. Testing and predicting use the data set's validation images, class by class: those of its test

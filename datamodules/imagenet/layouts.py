@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from ..files.image_files import ImageEntry, ImageFiles
-from ..files.matlab import read_mat_variable
+from ..files.matlab import read_mat
 
 SUFFIXES = {".jpeg", ".jpg", ".png"}
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -176,7 +176,7 @@ def _read_labels(root: Path) -> tuple[Path, list[str]]:
     if not numbers.is_file():
         raise FileNotFoundError(f"the validation images have no classes; put {path} there, or {numbers} with meta.mat")
     meta = root / DEVKIT / "meta.mat"
-    synsets = read_mat_variable(meta, "synsets", squeeze_me=True, struct_as_record=False)
+    synsets = read_mat(meta, "synsets", squeeze_me=True, struct_as_record=False)
     try:
         names = {str(int(synset.ILSVRC2012_ID)): str(synset.WNID) for synset in synsets}
     except (AttributeError, TypeError, ValueError) as error:

@@ -46,7 +46,6 @@ class ImageNetSamples(Dataset[Batch]):
         self.files, self.size, self.augment, self.seed = files, size, augment, seed
 
     def __len__(self) -> int:
-        """Return the number of photos."""
         return len(self.files)
 
     def __getitem__(self, key: Key) -> Batch:

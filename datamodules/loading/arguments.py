@@ -9,10 +9,7 @@ T = TypeVar("T")
 
 
 def check_at_least(least: int, **arguments: int) -> None:
-    """Check that whole-number arguments are large enough.
-
-    Raises:
-        ValueError: one is below `least`.
+    """Check that no argument is below `least`; if one is, raise a ValueError.
 
     Example:
         >>> check_at_least(1, batch_size=0)
@@ -27,11 +24,7 @@ def check_at_least(least: int, **arguments: int) -> None:
 def renamed(old_name: str, old: T | None, new_name: str, new: T) -> T:
     """Return the value of a renamed argument of the calling constructor; warn if it came under its old name.
 
-    Args:
-        old_name: what the argument was called.
-        old: what was passed under that name, None for nothing.
-        new_name: what the argument is called.
-        new: its value under that name, which the old one overrules.
+    An old value other than None overrules the new one.
     """
     if old is None:
         return new

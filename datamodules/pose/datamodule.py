@@ -19,7 +19,8 @@ from .skeletons import LSP_SKELETON, Skeleton
 class PoseDataModule(SplitDataModule[People]):
     """A data set of people, served as the batches described in `PoseSamples`.
 
-    Their order is that of every `SplitDataModule`; an augmentation depends on `seed`, epoch and person alone.
+    The training order and every augmentation depend on `seed`, epoch and person alone, and go on after a resume where
+    they stopped. Predicting uses the test people.
 
     Args:
         input_size: px of a crop's side.

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..files.photos import Photo
 from ..loading.counters import numpy_generator
 from .crop import LSP_MARGIN, Floats
+from .skeletons import LSP_SKELETON
 
 SHIFT = 4  # cv2 takes positions in 1/16 px
 
@@ -51,7 +52,7 @@ def random_figure(size: int, generator: np.random.Generator) -> Figure:
         joints[arm[1]] = joints[arm[0]] + upper * _direction(raised)
         joints[arm[2]] = joints[arm[1]] + fore * _direction(raised + side * np.radians(generator.uniform(-70, 110)))
     if not facing:
-        joints[:12] = joints[[5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6]]
+        joints[:12] = joints[list(LSP_SKELETON.mirror[:12])]
     low, high = joints.min(0), joints.max(0)
     scale = size / LSP_MARGIN / (high - low).max() * generator.uniform(0.9, 1.1)
     centre = (size - 1) / 2 + size * generator.uniform(-0.03, 0.03, 2)
@@ -59,7 +60,7 @@ def random_figure(size: int, generator: np.random.Generator) -> Figure:
 
 
 def draw_figure(figure: Figure, size: int, generator: np.random.Generator) -> Photo:
-    """Return the figure in clothes of random colours before a random background, RGB (size, size, 3)."""
+    """Return a figure in clothes of random colours before a random background, RGB (size, size, 3)."""
     canvas = _draw_background(size, generator)
     joints = figure.joints
     unit = float(np.linalg.norm(joints[12] - (joints[2] + joints[3]) / 2))  # the trunk
@@ -101,7 +102,6 @@ class DrawnFigures(Dataset[Photo]):
         self.count, self.size, self.key = count, size, key
 
     def __len__(self) -> int:
-        """Return the number of figures."""
         return self.count
 
     def __getitem__(self, index: int) -> Photo:
@@ -136,20 +136,14 @@ def _draw_disc(canvas: Photo, centre: Floats, colour: list[float], radius: float
 def _draw_head(canvas: Photo, figure: Figure, colour: list[float], hair: list[float]) -> None:
     neck, top = figure.joints[12], figure.joints[13]
     up, length = top - neck, float(np.linalg.norm(top - neck))
-    _draw_limb(
-        canvas,
-        figure.joints[[12, 13]] * np.array([[1.0], [0.5]]) + neck * np.array([[0.0], [0.5]]),
-        colour,
-        0.3 * length,
-    )
+    _draw_limb(canvas, np.stack([neck, 0.5 * top + 0.5 * neck]), colour, 0.3 * length)
     _draw_disc(canvas, neck + 0.58 * up, colour, 0.42 * length)
     if figure.facing:
         aside = np.array([-up[1], up[0]])
-        _draw_limb(
-            canvas, np.stack([neck + 0.85 * up - 0.22 * aside, neck + 0.85 * up + 0.22 * aside]), hair, 0.22 * length
-        )
-        for way in (-1, 1):
-            _draw_disc(canvas, neck + 0.62 * up + 0.17 * way * aside, [20, 20, 20], 0.08 * length)
+        brow, eyes = neck + 0.85 * up, neck + 0.62 * up
+        _draw_limb(canvas, np.stack([brow - 0.22 * aside, brow + 0.22 * aside]), hair, 0.22 * length)
+        for side in (-1, 1):
+            _draw_disc(canvas, eyes + 0.17 * side * aside, [20, 20, 20], 0.08 * length)
 
 
 def _draw_background(size: int, generator: np.random.Generator) -> Photo:
@@ -160,10 +154,8 @@ def _draw_background(size: int, generator: np.random.Generator) -> Photo:
     canvas = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
     canvas += np.frombuffer(generator.bytes(canvas.size), np.uint8).reshape(canvas.shape) >> 3  # grain, at most 31
     for _ in range(generator.integers(0, 6)):
-        (x, y), (w, h) = (
-            generator.integers(0, size, 2).tolist(),
-            generator.integers(size // 16 + 1, size // 4 + 2, 2).tolist(),
-        )
+        x, y = generator.integers(0, size, 2).tolist()
+        w, h = generator.integers(size // 16 + 1, size // 4 + 2, 2).tolist()
         colour = generator.integers(0, 256, 3).tolist()
         if generator.random() < 0.5:
             cv2.rectangle(canvas, (x, y), (x + w, y + h), colour, -1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files.matlab import FIRST_PIXEL, read_mat_variable
+from ..files.matlab import FIRST_PIXEL, read_mat
 from ..files.photos import Photos
 from ..loading.arguments import check_at_least
 from ..loading.counters import numpy_generator
@@ -105,7 +105,7 @@ def read_lspet(root: Path, relabel: Relabel | None = None) -> People:
 
 
 class LSPDataModule(PoseDataModule):
-    """Leeds Sports Pose: 1000 training people, of whom some are held out, and 1000 test people.
+    """Leeds Sports Pose: 1000 training people and 1000 test people.
 
     Batches are described in `PoseSamples`; `size` is the torso, left shoulder to right hip.
 
@@ -163,7 +163,7 @@ class LSPDataModule(PoseDataModule):
 
 
 def _read_joints(path: Path, shape: tuple[int, int]) -> Floats:
-    table = np.asarray(read_mat_variable(path, "joints"))
+    table = np.asarray(read_mat(path, "joints"))
     if table.shape[:-1] != shape or table.dtype.kind not in "fiu":
         raise ValueError(f"joints in {path} has shape {table.shape}, not {(*shape, 'images')}; take the official file")
     return table.astype(np.float64)

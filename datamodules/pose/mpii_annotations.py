@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files.matlab import FIRST_PIXEL, read_mat_variable
+from ..files.matlab import FIRST_PIXEL, read_mat
 from ..files.photos import Photos
 from .crop import Bools, Floats, mpii_box
 from .people import People
@@ -25,7 +25,7 @@ HEAD_PER_SCALE = 25
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """The annotation of one person: positions in 0-based px, `scale` = height / 200 px, `head` the size of the head."""
+    """The annotation of one person: positions and the size of the head in px, 0-based; `scale` = height / 200 px."""
 
     image: str
     name: str
@@ -46,7 +46,7 @@ def read_mpii_mat(path: Path) -> list[Annotation]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, is not MPII's, or a joint's number or position is wrong.
     """
-    release = read_mat_variable(path, "RELEASE", struct_as_record=False, squeeze_me=True)
+    release = read_mat(path, "RELEASE", struct_as_record=False, squeeze_me=True)
     try:
         images = zip(_items(release.annolist), _items(release.img_train), strict=True)
         pairs = [(image, rect) for image, train in images if train == 1 for rect in _people(image)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from ..files.photos import Photo
 from .crop import Bools, Floats
 from .skeletons import Skeleton
+
+ARRAYS = ("joints", "visible", "sizes", "boxes")
+"""The attributes of `People` with one row for each person."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +47,7 @@ class People:
     def __post_init__(self) -> None:
         """Check every person, and clear what unlabelled joints hold."""
         n, k = len(self.names), len(self.skeleton.joints)
-        shapes = {"joints": (n, k, 2), "visible": (n, k), "sizes": (n,), "boxes": (n, 3)}
-        for field, shape in shapes.items():
+        for field, shape in zip(ARRAYS, ((n, k, 2), (n, k), (n,), (n, 3)), strict=True):
             own = getattr(self, field).shape
             if own != shape:
                 raise ValueError(f"{field} of {n} people with {self.skeleton.name} joints is {own}, not {shape}")
@@ -61,20 +63,13 @@ class People:
         object.__setattr__(self, "joints", np.where(self.visible[..., None], self.joints, 0.0))
 
     def __len__(self) -> int:
-        """Return the number of people."""
         return len(self.names)
 
     def take(self, rows: NDArray[np.int64]) -> People:
         """Return the people of some rows, in their order."""
-        return replace(
-            self,
-            images=Subset(self.images, rows.tolist()),
-            names=[self.names[row] for row in rows],
-            joints=self.joints[rows],
-            visible=self.visible[rows],
-            sizes=self.sizes[rows],
-            boxes=self.boxes[rows],
-        )
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in ARRAYS}
+        names = [self.names[row] for row in rows]
+        return replace(self, images=Subset(self.images, rows.tolist()), names=names, **arrays)
 
     def with_skeleton(self, skeleton: Skeleton) -> People:
         """Return the people with another skeleton's joints, without those who have none of them labelled.
@@ -96,12 +91,7 @@ class People:
         if not others:
             return self
         groups = [self, *(other.with_skeleton(self.skeleton) for other in others)]
-        return replace(
-            self,
-            images=cast("Dataset[Photo]", ConcatDataset([group.images for group in groups])),
-            names=[name for group in groups for name in group.names],
-            joints=np.concatenate([group.joints for group in groups]),
-            visible=np.concatenate([group.visible for group in groups]),
-            sizes=np.concatenate([group.sizes for group in groups]),
-            boxes=np.concatenate([group.boxes for group in groups]),
-        )
+        images = cast("Dataset[Photo]", ConcatDataset([group.images for group in groups]))
+        names = [name for group in groups for name in group.names]
+        arrays: dict[str, Any] = {name: np.concatenate([getattr(group, name) for group in groups]) for name in ARRAYS}
+        return replace(self, images=images, names=names, **arrays)

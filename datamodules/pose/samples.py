@@ -48,7 +48,6 @@ class PoseSamples(Dataset[Batch]):
         self.people, self.size, self.augmentation, self.seed = people, size, augmentation, seed
 
     def __len__(self) -> int:
-        """Return the number of people."""
         return len(self.people)
 
     def __getitem__(self, key: Key) -> Batch:
