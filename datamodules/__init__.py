@@ -1,14 +1,14 @@
 """Data modules: each turns one data set on disk into batches for a Trainer."""
 
-from .cifar import CIFAR10DataModule, CIFAR100DataModule
-from .imagenet import ImageNetDataModule
-from .lsp import LSPDataModule
+from .cifar.datamodule import CIFAR10DataModule, CIFAR100DataModule
+from .imagenet.datamodule import ImageNetDataModule
 from .mnist import MNISTDataModule
-from .mpii import MPIIDataModule
-from .pose_augmentation import PoseAugmentation
-from .pose_datamodule import PoseDataModule
-from .skeletons import LSP_SKELETON, MPII_SKELETON, Skeleton
-from .synthetic_pose import SyntheticPoseDataModule
+from .pose.augmentation import PoseAugmentation
+from .pose.datamodule import PoseDataModule
+from .pose.lsp import LSPDataModule
+from .pose.mpii import MPIIDataModule
+from .pose.skeletons import LSP_SKELETON, MPII_SKELETON, Skeleton
+from .pose.synthetic import SyntheticPoseDataModule
 
 __all__ = [
     "LSP_SKELETON",

@@ -6,15 +6,17 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from .downloads import fetch
-from .ordering import ResumableDataLoader, ResumableSampler, training_loader, whole_batches
+from .files.downloads import fetch
+from .loading.arguments import check_at_least
+from .loading.counters import torch_generator
+from .loading.datamodule import SplitDataModule
+from .loading.hold_out import hold_out
+from .loading.ordering import ResumableSampler
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -40,38 +42,29 @@ class LabelledImages(Dataset[Batch]):
     Args:
         images: uint8 (N, 1, height, width), from 0 to 255.
         labels: int64 (N,).
-
-    Example:
-        >>> data = LabelledImages(torch.full((3, 1, 2, 2), 255).byte(), torch.tensor([7, 8, 9]))
-        >>> images, labels = data.__getitems__([2, 0])
-        >>> images.shape, images.max(), labels
-        (torch.Size([2, 1, 2, 2]), tensor(1.), tensor([9, 7]))
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels
 
     def __len__(self) -> int:
-        """Returns the number of samples."""
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Batch:
-        """Returns one image, float32 (1, height, width) in [0, 1], and its label, int64 ()."""
+        """Return one image, float32 (1, height, width) in [0, 1], and its label, int64 ()."""
         return self.images[index].float() / 255, self.labels[index]
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a batch: float32 (B, 1, height, width) in [0, 1] and int64 (B,)."""
+        """Return a batch: float32 (B, 1, height, width) in [0, 1] and int64 (B,)."""
         return self.images[indices].float() / 255, self.labels[indices]
 
 
-class MNISTDataModule(pl.LightningDataModule):
+class MNISTDataModule(SplitDataModule[LabelledImages]):
     """Handwritten digits: 60,000 images to train on and 10,000 to test with.
 
     Every loader yields `(images, labels)`: float32 (B, 1, 28, 28), grey value / 255 and thus in
-    [0, 1], and int64 (B,) from 0 to 9. `val_size` training images, chosen by `seed` alone, are
-    held out for validation. The training order depends on `seed` and the epoch alone, is split
-    among the processes, and goes on after a resume where it stopped, given the same `batch_size`
-    and `Trainer(limit_train_batches)`. Predicting uses the test images.
+    [0, 1], and int64 (B,) from 0 to 9. The training order depends on `seed` and the epoch alone,
+    and goes on after a resume where it stopped. Predicting uses the test images.
 
     Args:
         root: folder of the four files; a relative one starts at the current folder.
@@ -80,7 +73,7 @@ class MNISTDataModule(pl.LightningDataModule):
         download: whether `prepare_data` fetches missing and damaged files.
         batch_size: samples per batch and process; the last batch of an epoch may be smaller.
         num_workers: processes that prepare batches; 0 is fastest, as the data are in memory.
-        val_size: number of held-out training images; with 0 there is no validation.
+        val_size: number of training images held out for validation, chosen by `seed` alone.
         seed: chooses the held-out images and the training order.
 
     Raises:
@@ -95,6 +88,8 @@ class MNISTDataModule(pl.LightningDataModule):
         (torch.Size([32, 1, 28, 28]), torch.Size([32]))
     """
 
+    sampler = ResumableSampler
+
     def __init__(
         self,
         root: str | Path = "data/mnist",
@@ -103,72 +98,34 @@ class MNISTDataModule(pl.LightningDataModule):
         download: bool = True,
         batch_size: int = 128,
         num_workers: int = 0,
-        val_size: int = 5000,
+        val_size: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        least = {"batch_size": 1, "num_workers": 0, "val_size": 0, "seed": 0}
-        for name, value in zip(least, (batch_size, num_workers, val_size, seed), strict=True):
-            if value < least[name]:
-                raise ValueError(f"{name} is {value}; pass {least[name]} or more.")
-        self.root = Path(root)
-        self.verify, self.download = verify, download
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self.val_size, self.seed = val_size, seed
-        self._splits: dict[str, LabelledImages] = {}
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        check_at_least(0, val_size=val_size)
+        self.root, self.verify, self.download, self.val_size = Path(root), verify, download, val_size
 
     def prepare_data(self) -> None:
-        """Fetches the files that are missing or damaged; a damaged one stays until then."""
+        """Fetch the files that are missing or damaged; a damaged one stays until then."""
         for name in MD5:
             try:
-                self._read(name)
+                self._read_file(name)
             except (FileNotFoundError, ValueError) as problem:
                 if not self.download:
                     raise
                 fetch([mirror + name for mirror in MIRRORS], MD5[name], self.root / name, problem)
 
-    def setup(self, stage: str | None = None) -> None:
-        """Reads the files into memory, once."""
-        if self._splits:
-            return
-        train, test = self._read_split("train"), self._read_split("t10k")
-        if self.val_size >= len(train):
-            raise ValueError(
-                f"val_size is {self.val_size}, but {self.root} holds {len(train)} training images; pass a smaller one."
-            )
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))
-        for name, part in ("val", order[: self.val_size]), ("train", order[self.val_size :]):
-            part = part.sort().values
-            self._splits[name] = LabelledImages(train.images[part], train.labels[part])
-        self._splits["test"] = test
+    def read(self) -> dict[str, LabelledImages]:
+        """Return the images of "train" and "test" and, unless `val_size` is 0, of "val"."""
+        train, test = self._read_images("train"), self._read_images("t10k")
+        order = torch.randperm(len(train), generator=torch_generator(self.seed)).numpy()
+        rows = hold_out(self.val_size, order, f"{self.root} holds {len(train)} training images")
+        splits = {name: LabelledImages(train.images[part], train.labels[part]) for name, part in rows.items()}
+        return splits | {"test": test}
 
-    def train_dataloader(self) -> ResumableDataLoader:
-        """Returns the shuffled batches of this process."""
-        self.setup()
-        return training_loader(self._splits["train"], ResumableSampler, self, seed=self.seed, **self._options())
-
-    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        """Returns the held-out batches in a fixed order, or [] with `val_size=0`."""
-        return self._ordered("val") if self.val_size else []
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Returns the test batches in the order of the file."""
-        return self._ordered("test")
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Returns the test batches in the order of the file."""
-        return self._ordered("test")
-
-    def _ordered(self, split: str) -> DataLoader[Batch]:
-        self.setup()
-        return DataLoader(self._splits[split], **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return whole_batches(self.batch_size, self.num_workers)
-
-    def _read_split(self, prefix: str) -> LabelledImages:
+    def _read_images(self, prefix: str) -> LabelledImages:
         images, labels = f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"
-        data = LabelledImages(self._read(images).unsqueeze(1), self._read(labels).long())
+        data = LabelledImages(self._read_file(images).unsqueeze(1), self._read_file(labels).long())
         if len(data.images) != len(data.labels):
             raise ValueError(
                 f"{self.root / images} holds {len(data.images)} images, but {labels} holds "
@@ -176,8 +133,8 @@ class MNISTDataModule(pl.LightningDataModule):
             )
         return data
 
-    def _read(self, name: str) -> Tensor:
-        """Returns the uint8 content of one file, once it has passed all checks."""
+    def _read_file(self, name: str) -> Tensor:
+        """Return the uint8 content of one file, once it has passed all checks."""
         path = self.root / name
         if not path.is_file():
             raise FileNotFoundError(f"{name} is missing in root={self.root}. {WAY_OUT}")
@@ -194,9 +151,9 @@ class MNISTDataModule(pl.LightningDataModule):
 
 
 def _parse_idx(raw: bytes, *, images: bool) -> Tensor:
-    kind, magic, dims = ("image", 2051, 3) if images else ("label", 2049, 1)
-    if (found := int.from_bytes(raw[:4], "big")) != magic:
-        raise ValueError(f"its magic number is {found}, while {kind}s have {magic}")
+    kind, expected_magic, dims = ("image", 2051, 3) if images else ("label", 2049, 1)
+    if (magic := int.from_bytes(raw[:4], "big")) != expected_magic:
+        raise ValueError(f"its magic number is {magic}, while {kind}s have {expected_magic}")
     start = 4 + 4 * dims
     if len(raw) <= start:
         raise ValueError(f"it ends before its first {kind}")

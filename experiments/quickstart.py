@@ -95,7 +95,7 @@ def train(
             enable_model_summary=False,
         )
     )
-    mnist = MNISTDataModule(seed=SEED, **data)
+    mnist = MNISTDataModule(**{"val_size": 5000, "seed": SEED, **data})
     trainer.fit(module, mnist)
     score = trainer.test(module, mnist, verbose=False)[0]
     finish_wandb()

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules import CIFAR10DataModule, ImageNetDataModule
-from datamodules.cifar_images import CIFARImages
-from datamodules.imagenet_samples import MEAN, STD
+from datamodules.cifar.images import CIFARImages
+from datamodules.imagenet.samples import MEAN, STD
 from lightning_modules.networks import ResNet20, ResNet50
 
 ROUNDS, WORKERS = 5, 2
@@ -130,7 +130,7 @@ def cifar(console: Console, count: int = 6400, batch: int = 128) -> dict[str, fl
     """Made-up images: what they show takes no time."""
     data = CIFAR10DataModule(batch_size=batch)
     images, labels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8), torch.arange(count) % 10
-    samples = CIFARImages(images, labels, data.finish, augment=True)
+    samples = CIFARImages(images, labels, data.preprocess, augmentation=True)
     found = rates(
         {
             "CIFAR10DataModule": DataLoader(samples, batch, shuffle=True, collate_fn=ready),

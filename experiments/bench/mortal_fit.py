@@ -33,7 +33,7 @@ from callbacks import (
     WholeCheckpoints,
 )
 from callbacks.sparsity import PruningWindow, UpdateWindow
-from datamodules.ordering import ResumableSampler, training_loader
+from datamodules.loading.ordering import ResumableSampler, training_loader
 from lightning_modules import SparseClassifier
 
 STEPS = 61  # of 8 batches an epoch; not one after which there is a checkpoint, or nothing would be left to do

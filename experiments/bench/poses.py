@@ -107,7 +107,9 @@ def loading(console: Console, trained: float, images: int = 256) -> None:
     data: PoseDataModule
     augmentation = PoseAugmentation(half_body=0.3)
     if Path("data/lsp_dataset").is_dir():
-        data = LSPDataModule("data", extended=False, input_size=SIZE, augmentation=augmentation, num_workers=2)
+        data = LSPDataModule(
+            "data", extended=False, val_size=100, input_size=SIZE, augmentation=augmentation, num_workers=2
+        )
     else:
         data = SyntheticPoseDataModule(
             train_size=1000, input_size=SIZE, augmentation=augmentation, num_workers=2, batch_size=32

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.skeletons import Skeleton
+from datamodules.pose.skeletons import Skeleton
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.floating]

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from datamodules import PoseDataModule
-from datamodules.skeletons import Skeleton
+from datamodules.pose.skeletons import Skeleton
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.networks import KinematicUpdates
 from lightning_modules.pose.estimator import PoseBatch

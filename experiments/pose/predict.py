@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from datamodules.photos import read_photo
+from datamodules.files.photos import read_photo
 
 from ..whole_text import write_whole_text
 from .drawing import draw_pose, save

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
+from datamodules.files.matlab import read_mat
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, head_size, torso_size
 from lightning_modules.pose.scores import normalized_errors
 
@@ -93,8 +93,8 @@ def _read_npz(path: Path) -> Predictions:
 
 
 def _read_mpii(path: Path, ground_truth: Path) -> Predictions:
-    pred = _array(path, _read_mat(path), "preds", (None, 16, 2))
-    people, truth = len(pred), _read_mat(ground_truth)
+    pred = _array(path, read_mat(path), "preds", (None, 16, 2))
+    people, truth = len(pred), read_mat(ground_truth)
     target = _array(ground_truth, truth, "pos_gt_src", (16, 2, people))
     missing = _array(ground_truth, truth, "jnt_missing", (16, people))
     box = _array(ground_truth, truth, "headboxes_src", (2, 2, people))
@@ -105,21 +105,11 @@ def _read_mpii(path: Path, ground_truth: Path) -> Predictions:
 
 
 def _read_lsp(path: Path, ground_truth: Path) -> Predictions:
-    pred = _array(path, _read_mat(path), "pred", (2, 14, LSP_IMAGES - LSP_TRAINING))
-    joints = _array(ground_truth, _read_mat(ground_truth), "joints", (3, 14, LSP_IMAGES))
+    pred = _array(path, read_mat(path), "pred", (2, 14, LSP_IMAGES - LSP_TRAINING))
+    joints = _array(ground_truth, read_mat(ground_truth), "joints", (3, 14, LSP_IMAGES))
     target = _float(joints[:2, :, LSP_TRAINING:].transpose(2, 1, 0))
     visible = torch.ones(target.shape[:2], dtype=torch.bool)  # the third row means occluded, and occluded joints count
     return Predictions(_float(pred.transpose(2, 1, 0)), target, visible, torso_size(target))
-
-
-def _read_mat(path: Path) -> Mapping[str, Any]:
-    try:
-        fields: Mapping[str, Any] = scipy.io.loadmat(str(path), appendmat=False)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # scipy raises many kinds for what is no .mat file of version 7.2 or before
-        raise ValueError(f"'{path}' cannot be read as .mat (7.2 or before): {error}") from error
-    return fields
 
 
 def _array(path: Path, arrays: Mapping[str, Any], key: str, shape: tuple[int | None, ...]) -> Any:

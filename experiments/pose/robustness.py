@@ -12,7 +12,7 @@ from pytorch_lightning.cli import LightningCLI
 from rich.console import Console
 from rich.table import Table
 
-from datamodules.people import People
+from datamodules.pose.people import People
 
 from ..provenance import append_row, provenance
 from .evaluate import PROTOCOLS, evaluate

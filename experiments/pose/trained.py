@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning.cli import LightningCLI
 
-from datamodules.people import People
+from datamodules.pose.people import People
 from lightning_modules import PartBasedPoseEstimator
 
 from ..trained import trained

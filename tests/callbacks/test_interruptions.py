@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from callbacks import RigL
 from callbacks.sparsity import UpdateWindow
-from datamodules.ordering import ResumableSampler, training_loader
+from datamodules.loading.ordering import ResumableSampler, training_loader
 
 BATCHES, EPOCHS = 3, 3
 LAST = BATCHES * EPOCHS

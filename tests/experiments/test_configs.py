@@ -36,8 +36,8 @@ def fake_data(tmp_path_factory: pytest.TempPathFactory, mnist: Path) -> dict[str
     small = ["--data.init_args.input_size=64", "--data.init_args.batch_size=4", "--data.init_args.num_workers=0"]
     cifar = [f"--data.init_args.root={root}", "--data.init_args.verify=false", "--data.init_args.batch_size=8"]
     write_cifar10(root), write_cifar100(root), write_imagenet(root / "imagenet")
-    photos = [f"--data.init_args.root={root / 'imagenet'}", "--data.init_args.size=32", "--data.init_args.batch_size=4"]
-    photos += ["--model.init_args.network.init_args.width=0.25"]
+    photos = [f"--data.init_args.root={root / 'imagenet'}", "--data.init_args.input_size=32"]
+    photos += ["--data.init_args.batch_size=4", "--model.init_args.network.init_args.width=0.25"]
     photos += ["--data.init_args.num_workers=0", "--trainer.devices=1", "--trainer.strategy=auto"]
     drawn = ["--data.init_args.train_size=8", "--data.init_args.val_size=4", "--data.init_args.test_size=4"]
     return {

@@ -12,7 +12,7 @@ from fits import trainer
 from torch.utils.data import DataLoader
 
 from datamodules import LSP_SKELETON, LSPDataModule
-from datamodules.pose_samples import PoseSamples
+from datamodules.pose.samples import PoseSamples
 from lightning_modules import PartBasedPoseEstimator, WarmUpCosine
 from lightning_modules.networks import Kinematics, RePose
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from datamodules import LSP_SKELETON, MPII_SKELETON
-from datamodules.photos import to_input
-from datamodules.pose_crop import cut, image_box, inverse, to_crop
+from datamodules.files.photos import to_input
+from datamodules.pose.crop import cut_out, image_box, inverse_map, map_to_crop
 from lightning_modules.pose.photo import crop
 from lightning_modules.pose.protocols import LSP, MPII
 
@@ -21,13 +21,13 @@ def smooth(height: int, width: int) -> np.ndarray:
 def test_predict_crops_as_the_test_set_does() -> None:
     for height, width, size in ((150, 90, 128), (90, 150, 128), (60, 60, 128), (100, 100, 100)):
         photo = smooth(height, width)
-        forward = to_crop(image_box(width, height), size)
-        expected = to_input(cut(photo, forward, size)[None])
+        forward = map_to_crop(image_box(width, height), size)
+        expected = to_input(cut_out(photo, forward, size)[None])
         found, to_photo = crop(torch.from_numpy(photo), None, size)
         inside = expected[0, 0] > -1  # OpenCV and torch blend differently where the photo ends
         close = (found - expected).abs().amax((0, 1)) < 0.03
         assert close[inside].float().mean() > 0.97
-        assert np.allclose(to_photo, inverse(forward), atol=1e-4)
+        assert np.allclose(to_photo, inverse_map(forward), atol=1e-4)
 
 
 def test_skeletons_and_protocols_agree() -> None:

@@ -1,0 +1,1 @@
+"""Files of data sets: fetched whole, checked, and read without running what is in them."""

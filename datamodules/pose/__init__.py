@@ -1,0 +1,1 @@
+"""Human poses: annotated people as crops with their joints."""
