@@ -10,12 +10,13 @@ from operations import Operations
 from torch import nn
 
 from callbacks import RigL
-from callbacks.sparsity import Constant, GradientFlow, UpdateWindow, gradient_flow, top_k, updates
+from callbacks.sparsity import Constant, GradientFlow, UpdateWindow, gradient_flow, top_k
+from callbacks.sparsity.rules import scores
 
 
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(updates, "_kth_by_sample", updates._kth_largest)
+    monkeypatch.setattr(scores, "_kth_by_sample", scores._kth_largest)
 
 
 def update(layers: int) -> Operations:

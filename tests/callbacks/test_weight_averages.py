@@ -44,14 +44,14 @@ class Watch(MaskObserver):
         self.before = dict(masks)
 
     def on_after_mask_update(self, trainer, pl_module, masks) -> None:
-        for average in averages_of(trainer):
+        for average in averages_of(trainer.callbacks):
             for name, mask in masks.items():
                 grown = mask & ~self.before[name]
                 self.grown += int(grown.sum())
                 assert (average.get_parameter(name)[grown] == 0).all(), "the average of a grown weight starts at 0"
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        self.zeros(pl_module, *averages_of(trainer))
+        self.zeros(pl_module, *averages_of(trainer.callbacks))
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
         self.validated += not trainer.sanity_checking

@@ -57,7 +57,7 @@ def test_differences_are_seen(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(tmp_path / "other/end.ckpt")
     weight = next(iter(checkpoint["state_dict"].values()))
     weight.view(-1)[0] = torch.nextafter(weight.view(-1)[0], torch.tensor(9.0))
-    checkpoint["callbacks"]["SparseTraining"]["deferrals"] += 1
+    checkpoint["callbacks"]["SparseTraining"]["parts"][0]["deferrals"] += 1
     torch.save(checkpoint, tmp_path / "other/end.ckpt")
     Curve(tmp_path / "other/curve.jsonl").log_metrics({"train/loss": 0.0}, 7)
     assert list(differences(tmp_path / "one", tmp_path / "other")) == ["state_dict", "masks", "curve"]

@@ -21,7 +21,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README + CALLBACKS_README, flags=re.
 
 
 def test_there_is_code() -> None:
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 9
 
 
 NAMES = [block.strip().splitlines()[0] for block in BLOCKS]

@@ -91,7 +91,7 @@ def test_masks_go_back_into_training(tmp_path: Path) -> None:
     network, masks = sparse_network()
     save_sparse(network, tmp_path / "net", masks=masks)
     assert read_masks(tmp_path / "net").digest() == Masks(read_sparse(tmp_path / "net").masks).digest()
-    assert SparseTraining(0.0, masks_from=tmp_path / "net").masks_from == tmp_path / "net"
+    assert SparseTraining(0.0, masks_from=tmp_path / "net").parts[0].method.masks_from == tmp_path / "net"
     assert len(read_masks(tmp_path / "net")) == 5
 
 
