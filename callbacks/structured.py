@@ -47,8 +47,9 @@ class SRigL(DynamicSparseTraining):
 
     Args:
         sparsity: as in :class:`SparseTraining`.
-        gamma: share of its inputs that must be salient for a neuron to stay, in [0, 1]; 0.3 for convolutional
-            networks, 0.95 for vision transformers.
+        gamma: how many salient inputs a neuron needs to stay, as a share in [0, 1] of the fan-in that it would have
+            if no neuron of its layer were ablated: the layer's budget over all its neurons, rounded down. At least
+            one. 0.3 for convolutional networks, 0.95 for vision transformers.
         ablation: False keeps every neuron.
         dynamic: the other arguments of :class:`DynamicSparseTraining`, without ``grow``.
 
@@ -69,7 +70,7 @@ class SRigL(DynamicSparseTraining):
     def __init__(self, sparsity: float = 0.9, *, gamma: float = 0.3, ablation: bool = True, **dynamic: Any) -> None:
         super().__init__(sparsity, grow=Gradient(), **dynamic)
         if not 0 <= gamma <= 1:
-            raise ValueError(f"gamma is {gamma}; it is a share of a neuron's inputs in [0, 1]")
+            raise ValueError(f"gamma is {gamma}; it is a share of the fan-in without ablation, in [0, 1]")
         self.gamma = gamma
         self.ablation = ablation
         self._budget: dict[str, int] = {}  # weights that the neurons of a layer share
