@@ -40,8 +40,9 @@ class SRigL(DynamicSparseTraining):
     Args:
         sparsity: as in :class:`DynamicSparseTraining`, like all arguments that are not named here; there is no
             ``grow``.
-        gamma: share of its inputs that must be salient for a neuron to stay, in [0, 1]; 0.3 for convolutional
-            networks, 0.95 for vision transformers.
+        gamma: how many salient inputs a neuron needs to stay, as a share in [0, 1] of the fan-in that it would have
+            if no neuron of its layer were ablated: the layer's budget over all its neurons, rounded down. At least
+            one. 0.3 for convolutional networks, 0.95 for vision transformers.
         ablation: False keeps every neuron.
 
     Raises:
@@ -69,7 +70,7 @@ class SRigL(DynamicSparseTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.gamma <= 1:
-            raise ValueError(f"gamma is {self.gamma}; it is a share of a neuron's inputs in [0, 1]")
+            raise ValueError(f"gamma is {self.gamma}; it is a share of the fan-in without ablation, in [0, 1]")
 
     def budget(self, selected: Mapping[str, SparseWeight]) -> dict[str, int]:
         budget = super().budget(selected)

@@ -21,24 +21,32 @@ def fan_in_of(budget: int, neurons: int, inputs: int) -> int:
     return min(budget // neurons, inputs)
 
 
-def salient_neurons(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, gamma: float, least: int) -> Tensor:
+def salient_neurons(
+    mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, *, budget: int, gamma: float
+) -> Tensor:
     """A bool vector of the neurons that are worth keeping; the others are ablated.
 
     A connection is salient when it is among the active ones that stay if the ``n`` worst are dropped, or among the
-    ``n`` best to grow of all. A neuron stays with at least max(1, floor(gamma * fan-in)) salient connections.
+    ``n`` best to grow of all. A neuron stays with at least max(1, floor(gamma * fan-in)) salient connections. The
+    fan-in is that of a layer with all its neurons, floor(budget / neurons), whatever it is by now: ablation raises
+    the fan-in of the neurons that stay, and a threshold that rose with it would ablate more at every update.
+
+    As many neurons as are needed to hold the budget stay in any case, those with the most salient connections.
 
     Args:
         mask: bool, (neurons, inputs), True = active; all active neurons have the same fan-in.
         drop_score: the lowest of active connections are dropped.
         grow_score: the highest are grown.
         n: connections to exchange.
-        gamma: share of the fan-in, in [0, 1].
-        least: neurons that stay in any case, those with the most salient connections.
+        budget: connections that all neurons share.
+        gamma: share of the fan-in with all neurons, in [0, 1].
     """
+    neurons, inputs = mask.shape
     everything = torch.ones_like(mask)
     salient = top_k(drop_score, int(mask.count_nonzero()) - n, mask) | top_k(grow_score, n, everything)
     counts = salient.sum(1)
-    stay = counts >= max(1, math.floor(gamma * int(mask.sum(1).max())))
+    stay = counts >= max(1, math.floor(gamma * fan_in_of(budget, neurons, inputs)))
+    least = max(1, budget // inputs)
     if int(stay.count_nonzero()) < least:
         stay = top_k(counts, least, torch.ones_like(stay))
     return stay
@@ -74,6 +82,6 @@ def exchange_at_constant_fan_in(
     if gamma is None:
         stay = torch.ones(neurons, dtype=torch.bool, device=mask.device)
     else:
-        stay = salient_neurons(mask, drop_score, grow_score, n, gamma, least=max(1, budget // inputs))
+        stay = salient_neurons(mask, drop_score, grow_score, n, budget=budget, gamma=gamma)
     fan_in = fan_in_of(budget, int(stay.count_nonzero()), inputs)
     return drop_and_grow_per_row(mask, drop_score, grow_score, n, fan_in * stay)

@@ -71,8 +71,8 @@ def reference(
     if gamma is not None:
         salient = set(kept) | set(best(grow.flatten(), n, list(range(mask.numel()))))
         counts = [sum(place // inputs == i for place in salient) for i in range(neurons)]
-        fan_in = max(int(row.sum()) for row in mask)
-        stay = [i for i in stay if counts[i] >= max(1, math.floor(gamma * fan_in))]
+        whole = budget // neurons  # inputs of each neuron where none is ablated, however many are by now
+        stay = [i for i in stay if counts[i] >= max(1, math.floor(gamma * whole))]
         least = max(1, budget // inputs)
         if len(stay) < least:
             stay = sorted(range(neurons), key=lambda i: (-counts[i], i))[:least]
@@ -134,6 +134,39 @@ def test_a_neuron_is_ablated_by_the_threshold_and_comes_back_by_its_gradients() 
     again = exchange_at_constant_fan_in(updated, drop * updated + 0.5 * updated, back, 3, budget=10, gamma=0.6)
     assert again.sum(1).tolist() == [3, 3, 3]
     assert again[2].tolist() == [False, False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(288, 64),
+        nn.Conv2d(32, 64, 3),
+        nn.Conv2d(64, 64, 3, groups=2),
+        nn.ConvTranspose2d(32, 64, 3),
+        nn.ConvTranspose1d(192, 64, 3, groups=2),
+    ],
+)
+def test_repeated_ablation_settles_and_does_not_run_away(layer: nn.Module) -> None:
+    [weight] = select(nn.Sequential(layer)).values()
+    shape, budget, generator = (weight.neurons, weight.inputs), weight.parameter.numel() // 10, generator_for(266)
+    everything = torch.ones(shape, dtype=torch.bool)
+    mask = top_per_row(torch.rand(shape, generator=generator), torch.full((64,), budget // 64), everything)
+    sizes = []
+    for _ in range(6):
+        drop = torch.randn(shape, generator=generator).abs() * mask
+        grow = torch.randn(shape, generator=generator).abs()
+        n = math.floor(0.3 * int(mask.sum()))
+        mask = exchange_at_constant_fan_in(mask, drop, grow, n, budget=budget, gamma=0.95)
+        sizes.append((int(mask.any(1).sum()), int(mask.sum(1).max())))
+    # with gamma taken of the current fan-in, which ablation raises: (41, 44), (14, 131), (6, 288) and no way back
+    assert sizes == 6 * [(41, 44)]
+
+
+def test_the_last_neuron_stays_however_little_of_it_is_salient() -> None:
+    mask, nothing = torch.tensor([[True, False], [False, True], [False, False]]), torch.zeros(3, 2)
+    updated = exchange_at_constant_fan_in(mask, nothing, nothing, 2, budget=3, gamma=1.0)
+    assert updated.sum(1).tolist() == [2, 0, 0], "the first of equals, with as many inputs as there are"
+    assert exchange_at_constant_fan_in(mask[:1], nothing[:1], nothing[:1], 1, budget=1, gamma=1.0).sum() == 1
 
 
 # --- N:M ----------------------------------------------------------------------------------------
