@@ -10,7 +10,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..masks.masks import fetch, zero_inactive
+from ..masks.masks import BITS, fetch, zero_inactive
 from ..masks.sharding import gather, is_sharded
 
 
@@ -75,10 +75,10 @@ def norms_of(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
 
 def _halves(tensor: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return a copy of ``tensor`` that is exactly 0 where ``mask`` is False, and one that is 0 where it is True."""
-    active, inactive = tensor.clone(), tensor.clone()
+    active = tensor.clone()
     zero_inactive(active, mask)
-    zero_inactive(inactive, ~mask)
-    return active, inactive
+    bits = BITS[tensor.element_size()]
+    return active, (tensor.view(bits) - active.view(bits)).view(tensor.dtype)
 
 
 def _plain(gradient: Tensor) -> Tensor:

@@ -194,7 +194,7 @@ def fetch(numbers: Iterable[Tensor]) -> list[Any]:
     return torch.stack([number.to(numbers[0].device) for number in numbers]).tolist() if numbers else []
 
 
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _PIECE = 2**18
 
@@ -208,7 +208,7 @@ def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
     """
     if isinstance(tensor, DTensor):
         tensor, mask = local_shard(tensor), shard_like(mask, tensor)
-    bits = tensor.view(_BITS[tensor.element_size()])
+    bits = tensor.view(BITS[tensor.element_size()])
     if bits.numel() > _PIECE and bits.device.type == "cpu":
         # the mask is widened to the type of the bits on the way: piece by piece that stays in the cache
         rows = max(1, _PIECE * len(bits) // bits.numel())
