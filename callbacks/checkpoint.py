@@ -44,7 +44,9 @@ def read_masks(path: str | Path) -> Masks:
         if not masks:
             raise KeyError("masks")
         return masks
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} holds no masks that can be read: {error}") from error
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{str(path)!r} holds no masks: masks_from wants a checkpoint saved during a fit with SparseTraining, "
             "SET, RigL or another of its family"

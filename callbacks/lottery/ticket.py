@@ -96,7 +96,7 @@ class Ticket:
                 learning_rates=None if rates is None else tuple(map(tuple, rates)),
                 resumes="optimizer_states" in checkpoint,
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is not the file of a ticket: {error!r}") from error
 
 

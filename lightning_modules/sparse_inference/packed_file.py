@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .positions import decode, encode
+from .positions import ENTRIES_PER_BYTE, decode, encode
 from .surroundings import CPU
 from .whole_file import whole_file
 
 FORMAT = "sparse-lightning 1"
+CODES = ("bits", "high", "low")
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -41,8 +43,9 @@ def save_sparse(
     The file is in the safetensors format: under a tensor's name itself, or, of a sparse weight, under
     ``<name>::values`` the active weights in order, and under ``<name>::bits``, or ``<name>::high`` and
     ``<name>::low``, where they are (:func:`.positions.encode`). Its metadata says ``format`` and, as JSON, the
-    ``shapes`` of the sparse weights and which tensors are the ``same`` as others. At 90 % sparsity a position takes
-    0.52 bits, 1.12 times the least possible.
+    ``shapes`` of the sparse weights and which tensors are the ``same`` as others; and ``checksum``, which older files
+    lack, the CRC-32 of these two texts and of what says where weights are, in the order of ``shapes``. At 90 %
+    sparsity a position takes 0.52 bits, 1.12 times the least possible.
 
     ``SparseTraining(masks_from=path)`` and ``read_masks`` read the masks.
 
@@ -55,12 +58,14 @@ def save_sparse(
 
     Raises:
         ValueError: ``masks`` is empty; a mask has no parameter of its name and shape, or is not 0 outside; ``dtype`` is
-            not a floating type, or a weight is too large for it.
+            not a floating type, or a weight is too large for it; a name has ``::`` in it.
     """
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype is {dtype}; it is a floating type, such as torch.float16")
     kernels = {name for name, parameter in module.named_parameters(remove_duplicate=False) if parameter.dim() > 1}
     tensors = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+    if taken := [name for name in tensors if "::" in name]:
+        raise ValueError(f"{taken[0]!r} has '::' in its name, which the file needs for its own names: rename it")
     if masks is not None:
         _check_masks(masks, tensors)
     same = _same(tensors)
@@ -76,8 +81,10 @@ def save_sparse(
             shapes[name] = list(tensor.shape)
         else:
             written[name] = tensor.clone(memory_format=torch.contiguous_format)
+    header = {"format": FORMAT, "shapes": json.dumps(shapes), "same": json.dumps(same)}
+    header["checksum"] = _checksum(header, shapes, written)
     with whole_file(Path(path)) as part:
-        save_file(written, part, {"format": FORMAT, "shapes": json.dumps(shapes), "same": json.dumps(same)})
+        save_file(written, part, header)
 
 
 def read_sparse(path: str | Path) -> SparseState:
@@ -94,11 +101,13 @@ def read_sparse(path: str | Path) -> SparseState:
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        return _unpacked(tensors, json.loads(header["shapes"]), json.loads(header["same"]))
+            header, names = file.metadata() or {}, file.keys()
+            shapes, same = _described(header, set(names), Path(path).stat().st_size)
+            tensors = {name: file.get_tensor(name) for name in names}
+        state = _unpacked(tensors, shapes, same)
+        if header.get("checksum", right := _checksum(header, shapes, tensors)) != right:
+            raise ValueError(f"its checksum is {header['checksum']!r}, but that of its positions is {right!r}")
+        return state
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as a file of save_sparse: {error}") from error
 
@@ -156,15 +165,67 @@ def _parts(tensor: Tensor, active: Tensor) -> dict[str, Tensor]:
     return {"values": tensor[active], **{part: torch.from_numpy(code) for part, code in codes.items()}}
 
 
+def _checksum(header: Mapping[str, str], shapes: Iterable[str], tensors: Mapping[str, Tensor]) -> str:
+    """Of all that says which weights are active."""
+    total = zlib.crc32(f"{header['shapes']}{header['same']}".encode())
+    for code in (tensors.get(f"{name}::{part}") for name in shapes for part in CODES):
+        total = total if code is None else zlib.crc32(code.numpy().tobytes(), total)
+    return f"{total:08x}"
+
+
+def _described(header: Mapping[str, str], names: set[str], nbytes: int) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """The ``shapes`` and the ``same`` of a header, if the tensors in the file are those that it speaks of.
+
+    ``callbacks/packed_masks.py`` checks the same.
+    """
+    if header.get("format") != FORMAT:
+        raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
+    if unknown := sorted(header.keys() - {"format", "shapes", "same", "checksum"}):
+        raise ValueError(f"its header has an entry {unknown[0]!r}, which the format does not know")
+    shapes, same = _entry(header, "shapes"), _entry(header, "same")
+    for name, shape in shapes.items():
+        if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+            raise ValueError(f"the shape of {name!r} is {shape!r}, which is no list of lengths")
+        parts = sorted(part for part in ("values", *CODES) if f"{name}::{part}" in names)
+        if parts not in (["bits", "values"], ["high", "low", "values"]):
+            raise ValueError(f"it has {parts} of {name!r}, not values and either bits or high and low")
+    entries = sum(math.prod(shape) for shape in shapes.values())
+    if entries > ENTRIES_PER_BYTE * nbytes:
+        raise ValueError(f"its header claims {entries} entries, more than a file of {nbytes} bytes can be of")
+    whole = names - {f"{name}::{part}" for name in shapes for part in ("values", *CODES)}
+    if strange := sorted(name for name in whole if "::" in name):
+        raise ValueError(f"its {strange[0]!r} belongs to no weight")
+    if twice := sorted(whole & shapes.keys()):
+        raise ValueError(f"{twice[0]!r} is in it twice, sparse and dense")
+    known = whole | shapes.keys()
+    for name, other in same.items():
+        if name in known or not isinstance(other, str) or other not in known:
+            raise ValueError(f"{name!r} cannot be the same as {other!r}")
+    return shapes, same
+
+
+def _entry(header: Mapping[str, str], entry: str) -> dict[str, Any]:
+    """What an entry of the header says by name."""
+    try:
+        value = json.loads(header[entry])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError(f"its header has no {entry!r} that can be read: {error!r}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{entry!r} in its header is {value!r}, which names nothing")
+    return value
+
+
 def _unpacked(tensors: dict[str, Tensor], shapes: Mapping[str, list[int]], same: Mapping[str, str]) -> SparseState:
     state, masks = {name: tensor for name, tensor in tensors.items() if "::" not in name}, {}
     for name, shape in shapes.items():
-        values = tensors[f"{name}::values"]
-        codes = {
-            part: tensors[f"{name}::{part}"].numpy() for part in ("bits", "high", "low") if f"{name}::{part}" in tensors
-        }
-        size = int(np.prod(shape, dtype=np.int64))
-        positions = torch.from_numpy(decode(codes, size, values.numel()))
+        values, size = tensors[f"{name}::values"], math.prod(shape)
+        codes = {part: tensors[f"{name}::{part}"].numpy() for part in CODES if f"{name}::{part}" in tensors}
+        try:
+            if values.dim() != 1:
+                raise ValueError(f"values of shape {tuple(values.shape)}, not in a row")
+            positions = torch.from_numpy(decode(codes, size, len(values)))
+        except ValueError as error:
+            raise ValueError(f"of {name!r} it has {error}") from error
         state[name] = torch.zeros(size, dtype=values.dtype, device=CPU).index_copy_(0, positions, values).view(shape)
         masks[name] = torch.zeros(size, dtype=torch.bool, device=CPU).index_fill_(0, positions, True).view(shape)
     state.update({name: state[other] for name, other in same.items()})

@@ -157,7 +157,12 @@ class Masks(Mapping[str, Tensor]):
             shape, bits = entry.get("shape"), entry.get("bits")
             if not isinstance(shape, list) or not isinstance(bits, Tensor):
                 raise ValueError(f"mask {name!r} needs 'shape' and 'bits', found {sorted(entry)}")
-            masks[name] = unpack(bits, torch.Size(shape))
+            if not all(type(length) is int and 0 <= length < 2**63 for length in shape):
+                raise ValueError(f"mask {name!r} has shape {shape}, which is no list of lengths")
+            try:
+                masks[name] = unpack(bits, torch.Size(shape))
+            except ValueError as error:
+                raise ValueError(f"mask {name!r} is damaged: {error}") from error
         return cls(masks)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,12 +24,16 @@ def unpack(packed: Tensor, shape: torch.Size) -> Tensor:
     """The inverse of :func:`pack`.
 
     Raises:
-        ValueError: ``packed`` does not hold as many entries as ``shape``.
+        ValueError: ``packed`` does not hold as many entries as ``shape``, each in memory of its own, or holds more.
     """
-    size = shape.numel()
-    if packed.dtype != torch.uint8 or packed.shape != (-(-size // 8),):
+    size = math.prod(shape)  # in Python's numbers, which do not overflow
+    held = not packed.is_meta and packed.is_contiguous()  # else a byte, or none, may pass for any number of them
+    if packed.dtype != torch.uint8 or packed.shape != (-(-size // 8),) or not held:
         raise ValueError(
             f"packed mask {packed.dtype} {tuple(packed.shape)} does not hold {size} entries of {tuple(shape)}"
         )
     places = torch.arange(8, dtype=torch.uint8, device=packed.device)
-    return ((packed[:, None] >> places) & 1).flatten()[:size].bool().view(shape)
+    flags = ((packed[:, None] >> places) & 1).flatten().bool()
+    if bool(flags[size:].any()):
+        raise ValueError(f"a bit of {len(packed)} bytes is set beyond the {size} entries they hold")
+    return flags[:size].view(shape)
