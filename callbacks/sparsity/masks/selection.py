@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 from torch.nn.utils.weight_norm import WeightNorm
 
 # The layers whose matrices are sparse unless told otherwise; subclasses included.
@@ -74,13 +76,15 @@ def select(
     its exact name.
     A tensor shared by two layers is taken once, under its first name.
 
-    A weight that a layer computes from other parameters (``weight_norm``, and whatever ``torch.nn.utils.parametrize``
-    does) is refused: zeros in those parameters are no zeros of the weight, or make it NaN.
+    A weight that a parametrization computes would stay dense, as what is zero in its parameters need not be zero in
+    it; it is refused until it is excluded, or the exact name of its parameter is included. ``weight_norm`` is
+    refused in any case: it divides by the norm of a row, which must not become 0. Under the hook
+    ``torch.nn.utils.spectral_norm`` ``weight_orig`` is taken, whose zeros are the weight's.
 
     Raises:
         ValueError: a pattern matches nothing; nothing is selected; a name asks for a parameter of
-            fewer than two dimensions; a parameter has no shape yet (lazy layers); patterns match a weight that is
-            computed from others.
+            fewer than two dimensions; a parameter has no shape yet (lazy layers); a selected weight is computed
+            from parameters by a parametrization or ``weight_norm``.
 
     Example:
         >>> list(select(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2)), exclude=["2.*"]))
@@ -97,19 +101,16 @@ def select(
                     f"{argument} pattern {pattern!r} matches no parameter name and no layer class of "
                     f"{type(module).__name__}; its parameters are {names}{', ...' if len(owned) > 8 else ''}"
                 )
-    asked = [
+    chosen = [
         (name, owner, parameter)
         for name, owner, parameter in owned
-        if any(_matches(pattern, name, owner) for pattern in include)
+        if (name in include or not _dense_by_default(name, owner, parameter))
+        and any(_matches(pattern, name, owner) for pattern in include)
         and not any(_matches(pattern, name, owner) for pattern in exclude)
     ]
-    for name, owner, _ in asked:
-        _check_not_computed(module, name, owner)
-    selected = {
-        name: _sparse_weight(name, owner, parameter)
-        for name, owner, parameter in asked
-        if name in include or not _dense_by_default(name, owner, parameter)
-    }
+    for name, owner, _ in chosen:
+        _refuse_computed(module, name, owner, by_name=name in include)
+    selected = {name: _sparse_weight(name, owner, parameter) for name, owner, parameter in chosen}
     if not selected:
         raise ValueError(
             f"include={list(include)} and exclude={list(exclude)} leave nothing to make sparse in "
@@ -120,35 +121,48 @@ def select(
 
 
 def _owned_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
-    """(name, owning layer, parameter), each parameter once."""
+    """(name, owning layer, parameter), each parameter once; a parametrized weight's belong to the layer itself."""
     for name, parameter in module.named_parameters():
-        yield name, module.get_submodule(name.rpartition(".")[0]), parameter
+        holder = name.rpartition(".")[0]
+        owner = module.get_submodule(holder)
+        if isinstance(owner, ParametrizationList):
+            owner = module.get_submodule(holder.rpartition("parametrizations.")[0].rstrip("."))
+        yield name, owner, parameter
 
 
 def _matches(pattern: str, name: str, owner: nn.Module) -> bool:
-    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(type(owner).__name__, pattern)
+    layer = type_before_parametrizations(owner).__name__
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(layer, pattern)
 
 
-def _check_not_computed(module: nn.Module, name: str, owner: nn.Module) -> None:
-    """Refuse a parameter from which a layer computes its weight.
+def _refuse_computed(module: nn.Module, name: str, owner: nn.Module, *, by_name: bool) -> None:
+    """Refuse a parameter whose zeros are not those of the weight that is computed from it.
 
     Raises:
-        ValueError: it is one.
+        ValueError: it is one; says how to train without it.
     """
+    holder, _, own = name.rpartition(".")
     for hook in owner._forward_pre_hooks.values():
-        if isinstance(hook, WeightNorm) and name.rpartition(".")[2] in (f"{hook.name}_g", f"{hook.name}_v"):
+        if isinstance(hook, WeightNorm) and own in (f"{hook.name}_g", f"{hook.name}_v"):
             raise ValueError(
-                f"{name!r} is a part of weight_norm, which divides by the norms of the weight's rows: a row of zeros "
-                "would be NaN. Remove it with torch.nn.utils.remove_weight_norm(layer), or leave the layer dense with "
-                f"exclude={name.rpartition('.')[0] + '.*'!r}"
+                f"{name!r} is a part of a weight under weight_norm, which divides by the norm of each row, so that a "
+                f"row without active entries is not a number: leave such weights dense with exclude='*{hook.name}_[gv]'"
+                ", or make them ordinary ones with torch.nn.utils.remove_weight_norm"
             )
-    layer, parametrized, rest = name.partition(".parametrizations.")
-    if parametrized and isinstance(module.get_submodule(layer), WEIGHTED_LAYERS):
-        computed = rest.partition(".")[0]
+    steps = module.get_submodule(holder)
+    if not isinstance(steps, ParametrizationList):
+        return
+    norm = any(isinstance(step, _WeightNorm) for step in steps)
+    if norm or not by_name:
+        cause = (
+            "weight_norm divides by the norm of each row, so that a row without active entries is not a number"
+            if norm
+            else "zeros in it need not be zeros in the weight; where they are, include its exact name"
+        )
         raise ValueError(
-            f"{layer + '.' + computed!r} is computed from {name!r} (torch.nn.utils.parametrize), whose zeros would not "
-            f"be zeros of the weight. Remove it with torch.nn.utils.parametrize.remove_parametrizations(layer, "
-            f"{computed!r}), or leave the layer dense with exclude={layer + '.*'!r}"
+            f"{name!r} is what a parametrization computes a weight from, and {cause}: leave such weights dense with "
+            f"exclude='*parametrizations.{holder.rpartition('.')[2]}.*', or make them ordinary ones with "
+            "torch.nn.utils.parametrize.remove_parametrizations"
         )
 
 
