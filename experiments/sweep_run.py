@@ -102,11 +102,11 @@ class SweepRun:
         return read_run(self._parts()[-1])
 
     def _go_on(self) -> list[str]:
-        """Where to log, and the checkpoint to go on from; what came after that checkpoint is removed."""
+        """Return where to log, and the checkpoint to go on from; what came after that checkpoint is set aside."""
         parts = self._parts()
         checkpoint = None
         while parts and (checkpoint := _last_checkpoint(parts[-1])) is None:
-            shutil.rmtree(parts.pop())
+            _set_aside(parts.pop())
         version = f"version_{self.version}" + (f"_part_{len(parts) + 1}" if parts else "")
         place = {"save_dir": str(self.folder.parent), "name": self.folder.name, "version": version}
         logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": place}
@@ -134,6 +134,20 @@ class SweepRun:
 
     def _mark(self, *, finished: bool) -> None:
         write_whole_text(json.dumps({**self._identity(), "finished": finished}, indent=1) + "\n", self._marker)
+
+
+def _set_aside(part: Path) -> None:
+    """Take a folder that cannot be gone on from out of the way; only one in which no step was made is removed."""
+    if not (part / "metrics.csv").is_file() and not any(part.glob("checkpoints/*.ckpt")):
+        shutil.rmtree(part)
+        return
+    number = 1 + len(list(part.parent.glob(f"aside_*_{part.name}")))
+    kept = part.rename(part.with_name(f"aside_{number}_{part.name}"))
+    print(
+        f"{str(part)!r} was trained, but no test followed, and no checkpoint in it can be gone on from; it "
+        f"is kept as {str(kept)!r}, and training begins anew or from an earlier part",
+        file=sys.stderr,
+    )
 
 
 def _last_checkpoint(part: Path) -> Path | None:

@@ -185,7 +185,7 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tmp_path: Path) -> 
     first = tmp_path / "a=1" / "version_1"
     (first / "checkpoints").mkdir(parents=True)
     assert next_start() == ("version_1", None)
-    assert not first.exists(), "what it left is removed"
+    assert not first.exists(), "it made no step: what it left is removed"
     whole = checkpoint(first, "epoch=0.ckpt")
     (first / "checkpoints" / "epoch=1.ckpt").write_bytes(whole.read_bytes()[:200])  # killed while it was written
     assert next_start() == ("version_1_part_2", str(whole))
@@ -197,7 +197,23 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tmp_path: Path) -> 
     record = {"name": "a", "method": "RigL", "minutes": 1, "status": "finished"}
     (second / "run.json").write_text(json.dumps(record))
     assert next_start() == ("version_1_part_2", str(whole)), "it was killed while it was tested"
+    assert (tmp_path / "a=1" / "aside_1_version_1_part_2" / newer.relative_to(second)).is_file(), (
+        "but its training is kept"
+    )
     assert other.is_file()
+
+
+def test_what_was_trained_is_never_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, folder = SweepRun(tmp_path / "a=1", 1, [f"--config={CONFIG}"]), tmp_path / "a=1"
+    checkpoint(folder / "version_1", "last.ckpt", {"state_dict": {}, "own": Path("an object")})
+    run._go_on()
+    assert (folder / "aside_1_version_1/checkpoints/last.ckpt").is_file()
+    (folder / "version_1").mkdir()
+    (folder / "version_1/metrics.csv").write_text("step,train/loss\n1,0.5\n")  # killed before its first checkpoint
+    run._go_on()
+    assert (folder / "aside_2_version_1/metrics.csv").is_file()
+    assert capsys.readouterr().err.count("it is kept as") == 2
+    assert run._parts() == []
 
 
 def test_a_real_run_leaves_its_files_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
