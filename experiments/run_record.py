@@ -45,6 +45,11 @@ class RunRecord(pl.Callback):
         self._minutes = 0.0  # of the runs that this one continues
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._begin(trainer, pl_module)
+        self._write(trainer, pl_module, "running")
+
+    def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin the record with all that does not change while it trains."""
         self._folder = next((Path(log.log_dir) for log in trainer.loggers if isinstance(log, CSVLogger)), None)
         if self._folder is None or not trainer.is_global_zero:
             return
@@ -64,7 +69,6 @@ class RunRecord(pl.Callback):
             "scores": {},
             **provenance(),
         }
-        self._write(trainer, pl_module, "running")
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -74,6 +78,14 @@ class RunRecord(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._write(trainer, pl_module, "finished")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._record and trainer.ckpt_path:  # of the last step: nothing is trained, and no start of it announced
+            self._begin(trainer, pl_module)
+            earlier = _record_of(trainer.ckpt_path)
+            if self._record and earlier:
+                self._record = {**read_record(earlier), **self._record}  # FLOPs, which are counted in the first batch
+            self._write(trainer, pl_module, "finished")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if self._record.get("status") == "running":

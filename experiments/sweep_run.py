@@ -19,9 +19,11 @@ from callbacks.files.safe_files import read_checkpoint
 
 from .report.runs import Run, read_run
 from .run_record import NAME, read_record
+from .set_aside import set_aside
 from .whole_text import write_whole_text
 
 ROOT = Path(__file__).parents[1]
+BEFORE = {"config.yaml", "hparams.yaml"}  # what is there before a fit begins
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class SweepRun:
     It keeps in ``folder``::
 
         version_<seed>/               metrics.csv, run.json, config.yaml, checkpoints
-        version_<seed>_part_2/        the same of what followed after a kill
+        version_<seed>_part_2/        the same of what followed after a kill or a failed test
+        aside_1_version_<seed>/       the same of what could not be gone on from
         version_<seed>.log            all that the last process printed
         version_<seed>.json           its arguments, and whether it is finished
 
@@ -66,7 +69,7 @@ class SweepRun:
             found = json.loads(self._marker.read_text())
             finished = bool(found.pop("finished"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{str(self._marker)!r} cannot be read: delete the folder {str(self.folder)!r}") from error
+            raise ValueError(f"{str(self._marker)!r} cannot be read: delete this file, and the run goes on") from error
         if found != (wanted := self._identity()):
             changed = sorted({*found.get("arguments", [])} ^ {*wanted["arguments"]}) or ["the file of --config"]
             raise ValueError(
@@ -102,12 +105,16 @@ class SweepRun:
         return read_run(self._parts()[-1])
 
     def _go_on(self) -> list[str]:
-        """Return where to log, and the checkpoint to go on from; what came after that checkpoint is set aside."""
-        parts = self._parts()
-        checkpoint = None
-        while parts and (checkpoint := _last_checkpoint(parts[-1])) is None:
-            _set_aside(parts.pop())
-        version = f"version_{self.version}" + (f"_part_{len(parts) + 1}" if parts else "")
+        """Return where to log, and the checkpoint to go on from; parts after it are set aside.
+
+        From the last checkpoint of a fit that was over nothing is trained: the fit is only tested.
+        """
+        parts, checkpoint = self._parts(), None
+        while parts and checkpoint is None:
+            checkpoint, why = _last_checkpoint(parts[-1])
+            if checkpoint is None:
+                _clear(parts.pop(), why)
+        version = f"version_{self.version}" + (f"_part_{_number(parts[-1]) + 1}" if parts else "")
         place = {"save_dir": str(self.folder.parent), "name": self.folder.name, "version": version}
         logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": place}
         more = [] if checkpoint is None else [f"--ckpt_path={checkpoint}", "--weights_only=true"]
@@ -116,8 +123,8 @@ class SweepRun:
     def _parts(self) -> list[Path]:
         """Folders of what was trained, in their order."""
         first = self.folder / f"version_{self.version}"
-        later = sorted(self.folder.glob(f"{first.name}_part_*"), key=lambda part: (len(part.name), part.name))
-        return [part for part in (first, *later) if part.is_dir()]
+        later = [part for part in self.folder.glob(f"{first.name}_part_*") if part.name.rpartition("_")[2].isdecimal()]
+        return [part for part in (first, *sorted(later, key=_number)) if part.is_dir()]
 
     @property
     def _marker(self) -> Path:
@@ -136,29 +143,41 @@ class SweepRun:
         write_whole_text(json.dumps({**self._identity(), "finished": finished}, indent=1) + "\n", self._marker)
 
 
-def _set_aside(part: Path) -> None:
+def _number(part: Path) -> int:
+    """Return 1 for ``version_<seed>``, and k for ``version_<seed>_part_<k>``."""
+    return int(part.name.partition("_part_")[2] or 1)
+
+
+def _clear(part: Path, why: str) -> None:
     """Take a folder that cannot be gone on from out of the way; only one in which no step was made is removed."""
-    if not (part / "metrics.csv").is_file() and not any(part.glob("checkpoints/*.ckpt")):
+    if _made_no_step(part):
         shutil.rmtree(part)
-        return
-    number = 1 + len(list(part.parent.glob(f"aside_*_{part.name}")))
-    kept = part.rename(part.with_name(f"aside_{number}_{part.name}"))
-    print(
-        f"{str(part)!r} was trained, but no test followed, and no checkpoint in it can be gone on from; it "
-        f"is kept as {str(kept)!r}, and training begins anew or from an earlier part",
-        file=sys.stderr,
-    )
+    else:
+        set_aside(part, why)
 
 
-def _last_checkpoint(part: Path) -> Path | None:
-    """The newest one that is whole, of a fit that was not over."""
-    record = part / NAME
-    if record.is_file() and read_record(record).get("status") == "finished":
-        return None  # it was killed while it was tested, and Lightning would not train the last step again
+def _made_no_step(part: Path) -> bool:
+    """Whether it is certain: a fit that began leaves its record, and other files may be all that is left of one."""
+    files = {path.relative_to(part).as_posix() for path in part.rglob("*") if not path.is_dir()}
+    if files <= BEFORE:
+        return True
+    if NAME not in files or not files <= {*BEFORE, NAME, "metrics.csv"}:
+        return False
+    try:
+        record = read_record(part / NAME)
+    except ValueError:
+        return False
+    return record.get("status") != "running" and record.get("steps", 0) == record.get("first_step")
+
+
+def _last_checkpoint(part: Path) -> tuple[Path | None, str]:
+    """Return the newest one that is whole; else None, and what is wrong with the newest."""
+    wrong = []
     for path in sorted(part.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             read_checkpoint(path)
-        except ValueError:  # killed while it was written
+        except ValueError as error:  # killed while it was written, or with objects in it
+            wrong.append(str(error))
             continue
-        return path
-    return None
+        return path, ""
+    return None, next(iter(wrong), "it left no checkpoint")

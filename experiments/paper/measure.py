@@ -154,7 +154,7 @@ def similarity(runs: Runs, labels: Tensor) -> Iterator[Row]:
 
 def logged(runs: Runs, key: str, column: str) -> Iterator[Row]:
     """A metric of every run over its steps; failed runs too, since theirs is the point."""
-    for path in sorted(runs.settings.folder.glob("*/*/metrics.csv")):
+    for path in sorted(runs.settings.folder.glob("*/[0-9]*/metrics.csv")):
         arm, seed = path.parts[-3:-1]
         if not runs.settings.product(arm, int(seed)).exists():
             continue
@@ -222,7 +222,7 @@ def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]], bars: Pr
 
 def spectra(settings: Settings) -> Iterator[Row]:
     """Spectra of the Hessian before and after mask updates."""
-    for path in sorted(settings.folder.glob("*/*/hessian/step*.pt")):
+    for path in sorted(settings.folder.glob("*/[0-9]*/hessian/step*.pt")):
         step, when = path.stem.removeprefix("step").split("_", 1)
         spectrum = read_spectrum(path)
         yield {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import zlib
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 
 from ..provenance import provenance
+from ..set_aside import set_aside
 from .arms import STEPS, Arm
 
 FAILED_BELOW = 0.2  # a network that never trained says one digit to everything: 11.35 %
@@ -68,7 +68,8 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
     torch.set_num_threads(1)
     begun, source = time.process_time(), provenance()
     product = settings.product(arm.name, seed)
-    shutil.rmtree(product.parent, ignore_errors=True)  # of a run that was killed
+    if product.parent.is_dir() and any(product.parent.iterdir()):
+        set_aside(product.parent, "a run there was killed, or its product is made again")
     pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
     # fresh weights depend on the seed alone, so that methods can be compared; never those of a pruned run
     origin = "pruned" if arm.name == "pruned" else "fresh"

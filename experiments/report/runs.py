@@ -11,6 +11,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from ..run_record import NAME, read_record
+from ..set_aside import PREFIX
 from .metrics_file import MetricCurve, read_metrics
 
 # settings that may differ between runs of one experiment
@@ -59,9 +60,13 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Return all runs at or below a folder in the order of their paths, each joined to the runs that it continues."""
+    """Return all runs at or below a folder in the order of their paths, each joined to the runs that it continues.
+
+    What was set aside is left out: it was trained again.
+    """
     files = {*folder.rglob("metrics.csv"), *folder.rglob(NAME)}
-    runs = {run_folder: read_run(run_folder) for run_folder in sorted({file.parent for file in files})}
+    folders = sorted({file.parent for file in files if not file.parent.name.startswith(PREFIX)})
+    runs = {run_folder: read_run(run_folder) for run_folder in folders}
     known = {run_folder.resolve(): run for run_folder, run in runs.items()}
     continued = {_continued_folder(run) for run in known.values()}
     return [_join(run, known, seen={path}) for path, run in known.items() if path not in continued]
@@ -138,6 +143,8 @@ def _join(run: Run, known: Mapping[Path, Run], seen: set[Path]) -> Run:
     before = known[folder] if folder in known else read_run(Path(os.path.relpath(folder)))
     before = _join(before, known, seen | {folder})
     first_step = int(run.record.get("first_step", 0))
+    if run.record.get("steps") == first_step:  # nothing was trained: what was logged after the last step stays
+        first_step += 1
     curves = {key: curve.before(first_step) for key, curve in before.curves.items()}
     curves = {key: curve for key, curve in curves.items() if len(curve.steps)}
     for key, curve in run.curves.items():

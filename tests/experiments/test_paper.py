@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
@@ -122,7 +123,9 @@ def test_spectra_before_and_after_an_update_become_rows(settings: Settings, tmp_
     for when in ("before_update", "after_update"):
         kept = {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}
         torch.save(kept, folder / f"step00000100_{when}.pt")
+    shutil.copytree(folder, folder.parents[1] / "aside_1_0" / "hessian")  # of a killed run, which is made again
     rows = list(spectra(Settings(tmp_path)))
+    assert len(rows) == 2
     assert {(row["arm"], row["step"], row["when"], row["negative"]) for row in rows} == {
         ("rigl-hessian", 100, "before_update", 1),
         ("rigl-hessian", 100, "after_update", 1),
@@ -166,6 +169,8 @@ def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) ->
     assert rows["pruned"]["steps"] == rows["dense"]["steps"] == "12"
     assert settings.product("pruned", 0).stat().st_mtime_ns == before, "a finished run is not run again"
     assert not list(product.parent.glob("*.part"))
+    aside = product.parent.with_name("aside_1_0")
+    assert (aside / "metrics.csv").read_text() == "other,columns\n1,2\n", "what a killed run left is kept"
     assert results.read_text().startswith(columns)
     assert read_product(product)["probabilities"].shape == (300, 10)
 

@@ -194,26 +194,105 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tmp_path: Path) -> 
     assert next_start() == ("version_1_part_2", str(whole)), "killed before its first checkpoint"
     newer = checkpoint(second, "epoch=2.ckpt")
     assert next_start() == ("version_1_part_3", str(newer))
-    record = {"name": "a", "method": "RigL", "minutes": 1, "status": "finished"}
+    record = {"name": "a", "method": "RigL", "minutes": 1, "status": "finished", "first_step": 1, "steps": 2}
     (second / "run.json").write_text(json.dumps(record))
-    assert next_start() == ("version_1_part_2", str(whole)), "it was killed while it was tested"
-    assert (tmp_path / "a=1" / "aside_1_version_1_part_2" / newer.relative_to(second)).is_file(), (
-        "but its training is kept"
-    )
+    assert next_start() == ("version_1_part_3", str(newer)), "it was killed while it was tested"
+    assert newer.is_file()
     assert other.is_file()
+
+
+def record(part: Path, **values: Any) -> None:
+    part.mkdir(parents=True, exist_ok=True)
+    every = {"name": "a", "method": "RigL", "minutes": 1, "status": "running", "first_step": 4, "steps": 4, **values}
+    (part / "run.json").write_text(json.dumps(every))
 
 
 def test_what_was_trained_is_never_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, folder = SweepRun(tmp_path / "a=1", 1, [f"--config={CONFIG}"]), tmp_path / "a=1"
-    checkpoint(folder / "version_1", "last.ckpt", {"state_dict": {}, "own": Path("an object")})
+    part = folder / "version_1"
+    checkpoint(part, "last.ckpt", {"state_dict": {}, "own": Path("an object")})
     run._go_on()
     assert (folder / "aside_1_version_1/checkpoints/last.ckpt").is_file()
-    (folder / "version_1").mkdir()
-    (folder / "version_1/metrics.csv").write_text("step,train/loss\n1,0.5\n")  # killed before its first checkpoint
+    said = capsys.readouterr().err
+    assert "aside_1_version_1" in said
+    assert "last.ckpt' cannot be read as a checkpoint: it is damaged, or holds objects other than tensors" in said
+    assert said.count("\n") == 1
+    part.mkdir()
+    (part / "metrics.csv").write_text("step,train/loss\n1,0.5\n")  # killed before its first checkpoint
     run._go_on()
     assert (folder / "aside_2_version_1/metrics.csv").is_file()
-    assert capsys.readouterr().err.count("it is kept as") == 2
+    assert "it left no checkpoint" in capsys.readouterr().err
+    record(part)  # killed after some steps, before the first line of its metrics was on the disk
+    run._go_on()
+    assert (folder / "aside_3_version_1/run.json").is_file()
+    record(part, status="stopped", steps=5)
+    (folder / "aside_2_version_1").rename(folder / "looked_at")
+    run._go_on()
+    assert json.loads((folder / "aside_3_version_1/run.json").read_text())["status"] == "running", "not written over"
+    assert json.loads((folder / "aside_2_version_1/run.json").read_text())["status"] == "stopped"
+    record(part, status="finished", minutes="a line that was damaged")
+    run._go_on()
+    assert (folder / "aside_4_version_1/run.json").is_file()
+    checkpoint(part, "deeper/last.ckpt")
+    run._go_on()
+    assert (folder / "aside_5_version_1/checkpoints/deeper/last.ckpt").is_file()
     assert run._parts() == []
+
+
+def test_what_made_no_step_goes(tmp_path: Path) -> None:
+    run, part = SweepRun(tmp_path / "a=1", 1, [f"--config={CONFIG}"]), tmp_path / "a=1/version_1"
+    for status in (None, "stopped", "finished"):  # failed before it trained, in its first batch, in a test made again
+        part.mkdir(parents=True)
+        for name in ("config.yaml", "hparams.yaml"):
+            (part / name).write_text("{}")
+        if status:
+            record(part, status=status)
+            (part / "metrics.csv").write_text("step,lr\n4,0.5\n")
+        run._go_on()
+        assert not list((tmp_path / "a=1").iterdir())
+
+
+def test_a_part_is_never_written_over(tmp_path: Path) -> None:
+    run, folder = SweepRun(tmp_path / "a=1", 1, [f"--config={CONFIG}"]), tmp_path / "a=1"
+    checkpoint(folder / "version_1", "last.ckpt")
+    last = checkpoint(folder / "version_1_part_3", "last.ckpt")  # someone has taken the second away
+    (folder / "version_1_part_3_looked_at").mkdir()
+    logger, resume, _ = run._go_on()
+    assert json.loads(logger.partition("=")[2])["init_args"]["version"] == "version_1_part_4"
+    assert resume == f"--ckpt_path={last}"
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # of Lightning, whenever a fit goes on elsewhere
+def test_a_run_whose_test_failed_is_only_tested_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mnist = write_mnist(tmp_path / "mnist", train=64, test=16)
+    data = [f"--data.init_args.root={mnist}", "--data.init_args.verify=false", "--data.init_args.batch_size=32"]
+    short = ["--trainer.max_steps=2"]
+    run = SweepRun(tmp_path / "a=1", 0, [f"--config={CONFIG}", *data, *short])
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the test images are not there")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli.pl.Trainer, "test", fail)
+        with pytest.raises(OSError, match="the test images"):
+            cli.main(["fit", *run.arguments, *run._go_on()])
+    first = run.result()
+    assert (first.record["status"], first.record["steps"], first.scores) == ("finished", 2, {})
+
+    def train(*_: object) -> None:
+        raise AssertionError("it was trained already")
+
+    monkeypatch.setattr(cli.lightning_modules.SparseClassifier, "training_step", train)
+    assert cli.main(["fit", *run.arguments, *run._go_on()]).trainer.global_step == 2
+    again = run.result()
+    assert again.folder.name == "version_0_part_2"
+    assert 0 <= again.record["scores"]["test/acc"] <= 1
+    for key in ("steps", "minutes", "status", "method", "sparsity", "layers", "flops", "bytes"):
+        assert again.record[key] == first.record[key], key
+    [joined] = find_runs(tmp_path)
+    curves = {key: curve.last for key, curve in joined.curves.items() if not key.startswith(("test/", "epoch"))}
+    assert curves == {key: curve.last for key, curve in first.curves.items() if key != "epoch"}
+    assert first.folder.is_dir()
 
 
 def test_a_real_run_leaves_its_files_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,16 @@ def test_runs_that_go_on_are_one(tmp_path: Path) -> None:
     assert list(run.curves["loss"].values) == [5, 4, 3, 1]  # what was lost with a kill is not shown
 
 
+def test_a_run_that_was_only_tested_again_loses_nothing_and_one_set_aside_is_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "a" / "version_0", "step,loss\n1,5\n2,4\n", first_step=0, steps=2)
+    tested = {"first_step": 2, "steps": 2, "continues": "../version_0/run.json"}
+    write_run(tmp_path / "a" / "version_0_part_2", "step,test/acc\n2,0.5\n", **tested)
+    write_run(tmp_path / "a" / "aside_1_version_0")
+    [run] = find_runs(tmp_path)
+    assert list(run.curves["loss"].values) == [5, 4]
+    assert run.curves["test/acc"].last == 0.5
+
+
 def test_runs_that_say_they_continue_each_other_do_not_hang(tmp_path: Path) -> None:
     write_run(tmp_path / "a" / "version_0", first_step=0, continues="../version_1/run.json")
     write_run(tmp_path / "a" / "version_1", first_step=0, continues="../version_0/run.json")
