@@ -24,7 +24,7 @@ from .dashboard import Dashboard
 from .progress import shown
 from .run_record import RunRecord
 from .table import cost_table, sparsity_table
-from .tracking import finish_wandb, name_runs, set_wandb_mode
+from .tracking import begin_runs, finish_wandb, name_runs, set_wandb_mode, wandb_loggers
 
 __all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
 
@@ -33,15 +33,20 @@ class SparseCLI(LightningCLI):
     """LightningCLI whose runs fill their dashboard; it tests after a fit and ends with tables of weights and costs."""
 
     def before_instantiate_classes(self) -> None:
-        """Name the W&B run by method and seed."""
-        name_runs(self.config[self.subcommand])
+        """Choose W&B's mode, and name its run by method and seed."""
+        config = self.config[self.subcommand]
+        if wandb_loggers(config):
+            set_wandb_mode()
+        name_runs(config)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer with the file's callbacks and, after them, what every fit gets."""
         if self.subcommand == "fit":
             # config_dump: written by LightningCLI for the module, which comes before the Trainer
             self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(self.config_dump)]
-        return shown(super().instantiate_trainer(**kwargs))
+        trainer = shown(super().instantiate_trainer(**kwargs))
+        begin_runs(trainer)
+        return trainer
 
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""
@@ -62,7 +67,6 @@ def main(args: Sequence[str] | None = None) -> SparseCLI:
     Example:
         >>> cli = main(["fit", "--config", "experiments/configs/mnist/lenet5_rigl.yaml"])  # doctest: +SKIP
     """
-    set_wandb_mode()
     try:
         with warnings.catch_warnings():
             # Lightning warns whenever args are given by a program that has a command line of its own

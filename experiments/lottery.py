@@ -28,7 +28,7 @@ from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
 from .progress import shown
 from .run_record import RunRecord
-from .tracking import finish_wandb, name_runs, set_wandb_mode
+from .tracking import begin_runs, finish_wandb, name_runs, set_wandb_mode, wandb_loggers
 from .whole_text import write_whole_text
 
 DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
@@ -88,7 +88,9 @@ class LotteryCLI(LightningCLI):
         arguments = self._arguments_of(folder, ticket.retraining if ticket else type(self.lottery.pruning).__name__)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
         own = [*(arguments["callbacks"] or []), RunRecord(), Dashboard(config)]
-        return shown(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
+        trainer = shown(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
+        begin_runs(trainer)
+        return trainer
 
     def _announce(self, stage: str) -> None:
         """Say which stage begins, and how long all take at the pace so far."""
@@ -111,6 +113,8 @@ class LotteryCLI(LightningCLI):
         """Those of a Trainer whose loggers say which part of the lottery this is."""
         finish_wandb()
         config = copy.deepcopy(self.config)
+        if wandb_loggers(config):
+            set_wandb_mode()
         for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
             if logger.init_args.get("name"):
                 logger.init_args.name += f"/{product.relative_to(self.lottery.folder).with_suffix('')}"
@@ -176,7 +180,6 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
     Example:
         >>> main(["--config", "experiments/configs/mnist/lenet5_lottery.yaml"])  # doctest: +SKIP
     """
-    set_wandb_mode()
     try:
         with warnings.catch_warnings():
             # Lightning warns whenever args are given by a program that has a command line of its own

@@ -34,7 +34,7 @@ from .report.metrics_file import read_metrics
 from .report.write import write_report
 from .run_record import RunRecord
 from .table import sparsity_table
-from .tracking import finish_wandb, set_wandb_mode
+from .tracking import begin_runs, finish_wandb, set_wandb_mode
 
 FOLDER = Path("runs/quickstart")
 COLUMNS = ["arm", "init", "method", "sparsity", "seed", "steps", "grad_norm_at_100", "test_acc"]
@@ -75,6 +75,7 @@ def train(
     )
     sparse = arm.method(sparsity=SPARSITY, initialization=arm.initialization, seed=SEED)
     log = CSVLogger(folder, name=arm.name)
+    set_wandb_mode()
     wandb = WandbLogger(
         project="sparse-lightning",
         group="quickstart",
@@ -96,6 +97,7 @@ def train(
         )
     )
     mnist = MNISTDataModule(**{"val_size": 5000, "seed": SEED, **data})
+    begin_runs(trainer)
     trainer.fit(module, mnist)
     score = trainer.test(module, mnist, verbose=False)[0]
     finish_wandb()

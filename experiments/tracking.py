@@ -4,44 +4,91 @@ from __future__ import annotations
 
 import functools
 import importlib
-import netrc
 import os
 import re
-import socket
+import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlparse
 
+import pytorch_lightning as pl
 import wandb
 from jsonargparse import Namespace
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+from wandb.sdk import wandb_setup
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 from callbacks import MaskOwner
 
-DEFAULT_SERVER = "https://api.wandb.ai"
+from .wandb_probe import find_account, why_refused
+
 FINISH_SECONDS = "300"  # that a run which has ended waits for a server; the rest stays for wandb sync
+INIT_SECONDS = "6"  # that a server may take to let a run begin
 # what W&B's client raises when its service is gone, or its files cannot be written
 LOST = (wandb.Error, HandleAbandonedError, MailboxClosedError, OSError)
 
 
-def set_wandb_mode(timeout: float = 3.0) -> str:
-    """Choose W&B's mode for this process and return it: "online" or "offline", or what WANDB_MODE says.
+def set_wandb_mode(timeout: float = 5.0) -> str:
+    """Choose W&B's mode for the runs to come and return it: "online" or "offline", or another that WANDB_MODE says.
 
-    Online needs an account (the WANDB_API_KEY variable or a netrc entry, as ``wandb login`` writes it) and a
-    server that answers within ``timeout`` seconds; otherwise runs are kept in wandb/ for ``wandb sync``. A server that
-    goes away later holds up the end of a run for WANDB_FINISH_TIMEOUT seconds, 300 by default.
+    Online needs an account (the WANDB_API_KEY variable or a netrc entry, as ``wandb login`` writes it) and a server
+    that takes it within ``timeout`` seconds; otherwise runs are kept in wandb/ for ``wandb sync``, and if it is the
+    server's fault, one line says so. To be called again before the next run of a process, since a server may turn bad
+    meanwhile. One that goes away later holds up the end of a run for WANDB_FINISH_TIMEOUT seconds, 300 by default.
     """
     os.environ.setdefault("WANDB_FINISH_TIMEOUT", FINISH_SECONDS)
-    return os.environ.setdefault("WANDB_MODE", "online" if wandb_answers(timeout) else "offline")
+    os.environ.setdefault("WANDB_INIT_TIMEOUT", INIT_SECONDS)
+    asked = os.environ.get("WANDB_MODE")
+    if asked not in (None, "online") or wandb.run is not None or rank_zero_only.rank:  # type: ignore[attr-defined]
+        return asked or "online"
+    try:
+        account = find_account()
+        why = why_refused(*account, timeout) if account else ""
+    except wandb.Error as error:
+        account, why = None, f"is not asked, there is no valid key: {error}"
+    if why:
+        _go_offline(why)
+    else:
+        _set_mode("online" if account else asked or "offline")
+    return os.environ["WANDB_MODE"]
 
 
-def wandb_answers(timeout: float = 3.0) -> bool:
-    """Whether there is an account, and a server that answers within so many seconds."""
-    server = urlparse(os.environ.get("WANDB_BASE_URL", DEFAULT_SERVER))
-    host, port = server.hostname or "", server.port or (443 if server.scheme == "https" else 80)
-    return _has_account(host) and _answers(host, port, timeout)
+def begin_runs(trainer: pl.Trainer) -> None:
+    """Begin the W&B runs of a Trainer; offline, where a server that took the account fails now.
+
+    Where Lightning starts the processes of a fit, the run begins in one of them, and not here.
+    """
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            try:
+                _ = logger.experiment
+            except LOST as error:
+                if os.environ.get("WANDB_MODE") != "online":
+                    raise
+                _go_offline(f"does not let a run begin ({error})")
+                _ = logger.experiment
+
+
+def _go_offline(why: str) -> None:
+    """Keep all further runs of this process offline, and say so in a line."""
+    server = wandb_setup.singleton().settings.base_url
+    print(
+        f"W&B: {server} {textwrap.shorten(why, 160)}. The run goes on offline, in a folder offline-run-* in wandb/ "
+        "where it is saved; send it later with `wandb sync FOLDER`",
+        file=sys.stderr,
+    )
+    _set_mode("offline")
+
+
+def _set_mode(mode: str) -> None:
+    """Let this process's next runs, and its processes, have this mode."""
+    if os.environ.get("WANDB_MODE") != mode:
+        os.environ["WANDB_MODE"] = mode
+        wandb.teardown()  # W&B's client reads the environment once, and then not again
 
 
 def finish_wandb() -> None:
@@ -79,6 +126,12 @@ class Patience:
             setattr(logger, name, functools.partial(self.attempt, getattr(logger, name)))
 
 
+def wandb_loggers(config: Namespace) -> list[Namespace]:
+    """Return those of a command's configuration."""
+    loggers = config.trainer.logger if isinstance(config.trainer.logger, list) else [config.trainer.logger]
+    return [logger for logger in loggers if isinstance(logger, Namespace) and _is(logger, WandbLogger)]
+
+
 def name_runs(config: Namespace, method: str | None = None) -> None:
     """Fill in what W&B groups runs by, in the loggers of a command's configuration.
 
@@ -89,10 +142,7 @@ def name_runs(config: Namespace, method: str | None = None) -> None:
         config: with ``seed_everything`` and ``trainer``; changed in place.
         method: None for the class of the callback that owns the masks, or "dense".
     """
-    loggers = config.trainer.logger if isinstance(config.trainer.logger, list) else [config.trainer.logger]
-    for logger in loggers:
-        if not isinstance(logger, Namespace) or not _is(logger, WandbLogger):
-            continue
+    for logger in wandb_loggers(config):
         arguments = logger.init_args
         if arguments.get("job_type") is None:
             arguments["job_type"] = method or _method(config.trainer.callbacks)
@@ -109,20 +159,3 @@ def _method(callbacks: object) -> str:
 def _is(given: Namespace, kind: type) -> bool:
     module, _, name = given.class_path.rpartition(".")
     return issubclass(getattr(importlib.import_module(module), name), kind)
-
-
-def _has_account(host: str) -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False
-
-
-def _answers(host: str, port: int, timeout: float) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout):
-            return True
-    except OSError:
-        return False

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import wandb
 
 from ..command import run_command
-from ..tracking import wandb_answers
+from ..wandb_probe import find_account, why_refused
 from .workspace import workspace
 
 
@@ -22,8 +22,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if chosen.print:
         print(json.dumps(workspace(chosen.project, chosen.entity or "entity")._spec, indent=2))
         return
-    if not wandb_answers():
-        parser.exit(1, "no account, or W&B does not answer: `wandb login`, or see what would be saved with --print\n")
+    account = find_account()
+    if wrong := why_refused(*account, timeout=5.0) if account else "has no account here":
+        parser.exit(1, f"W&B {wrong}: `wandb login`, or see what would be saved with --print\n")
     entity = chosen.entity or wandb.Api().default_entity
     workspace(chosen.project, entity or parser.error("the account has no entity: give --entity")).save()  # type: ignore[no-untyped-call]
 

@@ -21,7 +21,7 @@ from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
 from ..provenance import append_row, provenance, read_rows, write_rows
 from ..reproduce import seed_arguments
-from ..tracking import finish_wandb, set_wandb_mode
+from ..tracking import begin_runs, finish_wandb, set_wandb_mode
 from .evaluate import Evaluation, evaluate
 from .page import PARTS
 from .pose_pictures import PosePictures
@@ -110,6 +110,7 @@ def _fit(config: Path, seed: int, folder: Path, more: list[str]) -> tuple[Lightn
         run=False,
     )
     last = folder / "last.ckpt"
+    begin_runs(cli.trainer)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
     return cli, minutes.total
 
@@ -175,13 +176,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(chosen: argparse.Namespace) -> None:
     """Train what has no row yet."""
-    set_wandb_mode()
     for seed in chosen.seeds:
         for config in chosen.configs:
             finished = {(row["config"], int(row["seed"])) for row in read_rows(chosen.results)}
             if (config.stem, seed) in finished:
                 print(f"{config.stem}, seed {seed}: already in {chosen.results}")
                 continue
+            set_wandb_mode()
             folder = chosen.folder / config.parent.name / config.stem / str(seed)
             try:
                 row, alphas = reproduce(config, seed, folder, [f"--{argument}" for argument in chosen.set])
