@@ -1,4 +1,5 @@
 import os
+import random
 import warnings
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -7,6 +8,7 @@ os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
+import numpy
 import pytest
 import torch
 
@@ -17,6 +19,14 @@ hypothesis.settings.load_profile("steady")
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def known_draws() -> None:
+    """The random networks and batches of a test are the same in every run and on every worker."""
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
