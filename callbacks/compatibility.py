@@ -135,3 +135,21 @@ def check_equal_masks(trainer: pl.Trainer, masks: Masks) -> None:
             f"the masks differ between ranks at step {trainer.global_step} ({hashes}): give every rank the same "
             "callback arguments, seed included, and let nothing else change weights or gradients on one rank"
         )
+
+
+def check_returned(missing: str, name: str) -> None:
+    """Refuse to start anew when the masks of the last fit did not come back to this process.
+
+    Args:
+        missing: why they did not, as a sentence; nothing if they did.
+        name: of the callback.
+
+    Raises:
+        ValueError: they did not.
+    """
+    if missing:
+        raise ValueError(
+            f"{name} does not hold the masks of its last fit: {missing} Another fit would draw the trained weights "
+            "anew. Go on from a checkpoint, with fit(ckpt_path=...), or from its masks, with a new "
+            f"{name}(masks_from=..., initialization=Dense())"
+        )

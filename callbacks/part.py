@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from .methods import FirstLook, Layers, Method, Moment
-from .sparsity import GradientAverages, Masks, SparseWeight
+from .sparsity import GradientAverages, Masks
 from .sparsity.masks.masks import clear_state, fetch, zero_inactive
 from .sparsity.masks.sharding import agreed, local_shard
 
@@ -220,31 +219,6 @@ class Part(Layers):
             if self.method.needs_dense_gradients(step, self.total_steps, self.deferred[index]):
                 counts.update({name: weight.numel() for name, weight in self.held[index].items()})
         return counts
-
-    def refuse_counts(self, what: str) -> NoReturn:
-        """Refuse masks with another number of active weights than there is to be; ``what`` they are.
-
-        Raises:
-            ValueError: always.
-        """
-        name = next(name for name, count in self.masks.counts.items() if count != self.target[name])
-        method = self.method
-        raise ValueError(
-            f"{what} keep {self.masks.counts[name]} weights in {name!r}, but {type(method).__name__}("
-            f"sparsity={method.sparsity}, distribution={method.distribution}) keeps {self.target[name]}: use the "
-            "arguments of the run they come from"
-        )
-
-
-def unconnected(layer: SparseWeight, mask: Tensor) -> Tensor:
-    """Return the number of output units of which no connection is active; they put out their bias, or 0.
-
-    Example:
-        >>> unconnected(SparseWeight(nn.Parameter(torch.zeros(2, 3))), torch.tensor([[False] * 3, [True] * 3]))
-        tensor(1)
-    """
-    rows = layer.by_neuron(mask) if layer.transposed else mask.flatten(1)
-    return (~rows.any(1)).count_nonzero()
 
 
 def lr_ratio_of(optimizer: Optimizer, held: Mapping[str, nn.Parameter], weights: Mapping[str, nn.Parameter]) -> float:

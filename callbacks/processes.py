@@ -26,7 +26,13 @@ from .observer import callbacks_of
 
 
 class Returning(ABC):
-    """What a callback is besides, if it holds results of a fit that are read in the process that called it."""
+    """What a callback is besides, if it holds results of a fit that are read in the process that called it.
+
+    Attributes:
+        missing: why the results of the last fit, in other processes, did not come back: a sentence, or nothing.
+    """
+
+    missing = ""
 
     @abstractmethod
     def results(self) -> dict[str, Any]:
@@ -39,9 +45,6 @@ class Returning(ABC):
         Raises:
             ValueError: they do not belong to the module as it is in this process.
         """
-
-    def miss_results(self, why: str) -> None:  # noqa: B027  # most can do without
-        """Remember that the results of a fit in another process did not come back; ``why`` is a sentence."""
 
 
 class _Courier(pl.Callback):
@@ -101,12 +104,13 @@ def _bring_back(trainer: pl.Trainer, callbacks: list[Any], found: Mapping[str, d
     for callback in callbacks:
         results = found.get(callback.state_key)
         if results is None:
-            callback.miss_results(f"{where} trained in other processes, which left nothing on the disk of this one.")
+            callback.missing = f"{where} trained in other processes, which left nothing on the disk of this one."
             continue
         try:
             callback.take_results(results, trainer.lightning_module)
+            callback.missing = ""
         except ValueError as error:
-            callback.miss_results(f"{where} trained in other processes, on another module than is here: {error}.")
+            callback.missing = f"{where} trained in other processes, on another module than is here: {error}."
 
 
 pl.Trainer.fit = _fit_and_bring_back  # type: ignore[assignment, method-assign]

@@ -30,8 +30,8 @@ class ReservoirPart(Part):
     def __init__(self, method: TopKAST, prefix: str = "sparsity/") -> None:
         super().__init__(method, prefix)
         self._scaled = False
-        self._waiting: dict[str, nn.Parameter] = {}  # for the optimizer to begin its step
-        self._inside: dict[str, nn.Parameter] = {}  # weights that hold all of B at the moment
+        self._waiting: list[str] = []  # names of weights that wait for the optimizer to begin its step
+        self._inside: list[str] = []  # names of weights that hold all of B at the moment
 
     @property
     def reservoir(self) -> dict[str, Tensor]:
@@ -61,19 +61,12 @@ class ReservoirPart(Part):
 
     def begin(self, optimizers: Sequence[Optimizer], *, scaled: bool) -> None:
         super().begin(optimizers, scaled=scaled)
-        self._scaled = scaled
+        self._scaled, self._waiting, self._inside = scaled, [], []
         if not self.memory:  # another method's checkpoint has no reservoir
             self._explore({name: torch.zeros_like(weight) for name, weight in self.weights.items()})
         for optimizer in optimizers:
             self.handles.append(optimizer.register_step_pre_hook(self._put_in))
             self.handles.append(optimizer.register_step_post_hook(self._take_out))
-
-    def interrupt(self) -> None:
-        self._take_out()
-
-    def release(self) -> None:
-        self._waiting = {}
-        super().release()
 
     # --- every optimizer step ------------------------------------------------------------------
 
@@ -108,7 +101,7 @@ class ReservoirPart(Part):
                 density = self.target[name] / weight.numel()
                 weight.grad.add_(self.reservoir[name].sign(), alpha=factor / density)
             zero_inactive(weight.grad, self.trained[name])
-        self._waiting = {name: weight for name, weight in self.held[index].items() if name in self.reservoir}
+        self._waiting = [name for name in self.held[index] if name in self.reservoir]
         if not self._scaled:  # a gradient scaler may leave the step out; then the optimizer tells when it begins
             self._put_in()
 
@@ -118,20 +111,20 @@ class ReservoirPart(Part):
 
     @torch.no_grad()
     def _put_in(self, *_: object) -> None:
-        for name, weight in self._waiting.items():
-            weight.copy_(torch.where(self._outside(name), self.reservoir[name], weight))
-        self._inside, self._waiting = self._inside | self._waiting, {}
+        for name in self._waiting:
+            weight, outside = self.weights[name], self.trained[name] & ~self.masks[name]
+            weight.copy_(torch.where(outside, self.reservoir[name], weight))
+        self._inside, self._waiting = self._inside + self._waiting, []
 
     @torch.no_grad()
     def _take_out(self, *_: object) -> None:
-        for name, weight in self._inside.items():
-            self.reservoir[name] = torch.where(self._outside(name), weight, self.reservoir[name])
+        for name in self._inside:
+            weight, outside = self.weights[name], self.trained[name] & ~self.masks[name]
+            self.reservoir[name] = torch.where(outside, weight, self.reservoir[name])
             zero_inactive(weight, self.masks[name])
-        self._inside, self._waiting = {}, {}
+        self._inside, self._waiting = [], []
 
-    def _outside(self, name: str) -> Tensor:
-        """Return B without A."""
-        return self.trained[name] & ~self.masks[name]
+    interrupt = _take_out
 
     def gradient_counts(self) -> dict[str, int]:
         return dict(Masks(self.trained).counts)

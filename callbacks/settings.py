@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import partial
 from types import MethodType
@@ -43,6 +43,13 @@ def described(value: object) -> str:
         shown = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
         return f"{type(value).__qualname__}({_listed(shown)})"
     return re.sub(r" at 0x[0-9a-fA-F]+|(?<=cuda):\d+", "", repr(value))
+
+
+def described_call(name: str, methods: Sequence[object], arguments: Mapping[str, object]) -> str:
+    """Return the call that makes an owner of these methods, or its only method where both have one name."""
+    given = [described(method) for method in methods]
+    given += [f"{argument}={described(value)}" for argument, value in arguments.items()]
+    return given[0] if len(given) == 1 and given[0].startswith(f"{name}(") else f"{name}({', '.join(given)})"
 
 
 def _listed(values: Mapping[str, object]) -> str:

@@ -19,10 +19,7 @@ class SparseTraining(MaskOwner):
     """Train with a fixed random mask (static sparse training).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.SparseTraining`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.SparseTraining`.
 
     Example:
         >>> pl.Trainer(callbacks=[SparseTraining(0.9)])  # doctest: +SKIP
@@ -37,10 +34,7 @@ class DynamicSparseTraining(MaskOwner):
     """Drop some weights of each layer and grow as many, every so many optimizer steps, by any pair of scores.
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.DynamicSparseTraining`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.DynamicSparseTraining`.
 
     Example:
         >>> pl.Trainer(callbacks=[DynamicSparseTraining(0.9)])  # doctest: +SKIP
@@ -55,10 +49,7 @@ class SET(MaskOwner):
     """Drop the smallest magnitudes, grow at random (Mocanu et al. 2018).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.SET`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.SET`.
 
     Example:
         >>> pl.Trainer(callbacks=[SET(0.9)])  # doctest: +SKIP
@@ -73,10 +64,7 @@ class RigL(MaskOwner):
     """Drop the smallest magnitudes, grow where the dense gradient is largest (Evci et al. 2020).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.RigL`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.RigL`.
 
     Example:
         >>> pl.Trainer(callbacks=[RigL(0.9)])  # doctest: +SKIP
@@ -91,10 +79,7 @@ class SNFS(MaskOwner):
     """Grow where the smoothed gradient is largest, in the layers that need it (Dettmers and Zettlemoyer 2019).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.SNFS`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.SNFS`.
 
     Example:
         >>> pl.Trainer(callbacks=[SNFS(0.9)])  # doctest: +SKIP
@@ -109,10 +94,7 @@ class SRigL(MaskOwner):
     """Train with RigL at a constant fan-in: every neuron has as many inputs, or none (Lasby et al. 2024).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.SRigL`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.SRigL`.
 
     Example:
         >>> pl.Trainer(callbacks=[SRigL(0.9)])  # doctest: +SKIP
@@ -127,10 +109,7 @@ class NM(MaskOwner):
     """Keep exactly ``n`` of every ``m`` consecutive inputs of a neuron active (Mishra et al. 2021).
 
     Args:
-        n: like all other arguments, of the method :class:`callbacks.methods.NM`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        n: the arguments, and their errors, are those of :class:`callbacks.methods.NM`.
 
     Example:
         >>> pl.Trainer(callbacks=[NM(2, 4)])  # doctest: +SKIP
@@ -145,10 +124,7 @@ class TopKAST(MaskOwner):
     """Keep the largest weights active, and train those next in size behind the scenes (Jayakumar et al. 2020).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.TopKAST`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.TopKAST`.
 
     Example:
         >>> pl.Trainer(callbacks=[TopKAST(0.9)])  # doctest: +SKIP
@@ -175,10 +151,7 @@ class GradualPruning(MaskOwner):
     """Start dense and prune, update by update, to the final sparsity (Zhu and Gupta 2017).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.GradualPruning`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.GradualPruning`.
 
     Example:
         >>> pl.Trainer(callbacks=[GradualPruning(0.9)])  # doctest: +SKIP
@@ -193,10 +166,7 @@ class GraNet(MaskOwner):
     """Prune gradually, and let weights come back where the gradient is (Liu et al. 2021).
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.GraNet`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.GraNet`.
 
     Example:
         >>> pl.Trainer(callbacks=[GraNet(0.9)])  # doctest: +SKIP
@@ -211,10 +181,7 @@ class PruneAtStart(MaskOwner):
     """Prune before the first step, then train with the mask fixed: SNIP, GraSP, SynFlow, magnitude.
 
     Args:
-        sparsity: like all other arguments, of the method :class:`callbacks.methods.PruneAtStart`.
-
-    Raises:
-        ValueError: as the method and :class:`MaskOwner`.
+        sparsity: the arguments, and their errors, are those of :class:`callbacks.methods.PruneAtStart`.
 
     Example:
         >>> pl.Trainer(callbacks=[PruneAtStart(0.9)])  # doctest: +SKIP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 from torch import nn
@@ -68,7 +68,7 @@ def begin(
     for part in parts:
         part.begin(trainer.optimizers, scaled=scaled)
         if part.masks.counts != part.target:
-            part.refuse_counts("the masks of the checkpoint" if checkpoint else "the masks")
+            refuse_counts(part, "the masks of the checkpoint" if checkpoint else "the masks")
     masks = union(parts)
     apply_to_averages(callbacks_of(trainer), masks)
     check_equal_masks(trainer, masks)
@@ -110,6 +110,21 @@ def _in_force(parts: Sequence[Part], masks: Masks) -> bool:
 def union(parts: Sequence[Part]) -> Masks:
     """Return the masks of all parts together."""
     return parts[0].masks if len(parts) == 1 else Masks({n: mask for part in parts for n, mask in part.masks.items()})
+
+
+def refuse_counts(part: Part, what: str) -> NoReturn:
+    """Refuse masks with another number of active weights than there is to be; ``what`` they are, for the message.
+
+    Raises:
+        ValueError: always.
+    """
+    name = next(name for name, count in part.masks.counts.items() if count != part.target[name])
+    method = part.method
+    raise ValueError(
+        f"{what} keep {part.masks.counts[name]} weights in {name!r}, but {type(method).__name__}("
+        f"sparsity={method.sparsity}, distribution={method.distribution}) keeps {part.target[name]}: use the "
+        "arguments of the run they come from"
+    )
 
 
 def enter_run(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequence[Part]) -> None:

@@ -13,6 +13,11 @@ from .observer import callbacks_of
 from .sparsity.masks.masks import count_outside, zero_inactive
 
 
+def averaging_callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
+    """Return the callbacks of a Trainer that average weights."""
+    return [c for c in callbacks_of(trainer) if isinstance(c, (WeightAveraging, StochasticWeightAveraging))]
+
+
 def averages_of(callbacks: Iterable[pl.Callback]) -> list[nn.Module]:
     """Return the averaged copies of the module that these callbacks keep, once they have begun to."""
     averages: list[nn.Module] = []

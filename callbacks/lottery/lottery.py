@@ -172,7 +172,7 @@ class LotteryTicket:
             )
         else:
             owner = copy.deepcopy(self.pruning)
-            owner.masks, owner._missing = Masks({}), ""  # of a fit it may have been in
+            owner.masks, owner.missing = Masks({}), ""  # of a fit it may have been in
         points = [RewindPoint(0, path=stage.folder / "start.ckpt")]
         if self.rewind_step:
             points.append(RewindPoint(self.rewind_step, path=stage.folder / "rewind.ckpt"))

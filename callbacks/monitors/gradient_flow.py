@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..observer import MaskObserver
-from ..owner import log_metrics, mask_owner
+from ..owner import mask_owner
 from ..probes.probe import Probe, ProbeLoss
 from ..sparsity import gradient_flow
+from ..sparsity_report import log_metrics
 
 
 class GradientFlowMonitor(MaskObserver):

@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 
 from ..files.safe_files import write_whole
 from ..observer import MaskObserver
-from ..owner import log_metrics, mask_owner
+from ..owner import mask_owner
 from ..probes.probe import Probe, ProbeLoss
 from ..processes import Returning
 from ..settings import described
 from ..sparsity import Exact, Spectrum, SpectrumMethod
 from ..sparsity.analysis.curvature import Progress
+from ..sparsity_report import log_metrics
 
 
 class HessianSpectrum(MaskObserver, Returning):

@@ -10,11 +10,12 @@ from pytorch_lightning.utilities.data import extract_batch_size
 from torch import nn
 
 from ..compatibility import check_whole
-from ..owner import MaskOwner, log_metrics, mask_owner
+from ..owner import MaskOwner, mask_owner
 from ..probes.probe import detached_copy, training_loss, undisturbed
 from ..processes import Returning
 from ..sparsity import Flops
 from ..sparsity.analysis.flops import counting
+from ..sparsity_report import log_metrics
 
 
 class TrainingFlops(Returning, pl.Callback):

@@ -9,8 +9,8 @@ from logs import Memory
 from torch import nn
 
 from callbacks import RigL, SparseTraining
-from callbacks.part import unconnected
 from callbacks.sparsity import Constant, Dense, Masks, SparseWeight, UpdateWindow, select
+from callbacks.sparsity_report import unconnected
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypat
     updates: list[int] = []
     reports: list[int] = []
     monkeypatch.setattr(RigL, "update_masks", lambda _, trainer, *__: updates.append(trainer.global_step))
-    monkeypatch.setattr("callbacks.owner.report", lambda trainer, *_: reports.append(trainer.global_step))
+    monkeypatch.setattr("callbacks.owner.report_sparsity", lambda trainer, *_: reports.append(trainer.global_step))
     small = dataclasses.replace(case, network=LeNet5, image=(1, 28, 28), batch_size=1, periods=2)
     overhead.measure(small, overhead.rigl)
     assert updates == [200, 400]

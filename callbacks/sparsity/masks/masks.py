@@ -187,20 +187,19 @@ def memory_format(tensor: Tensor) -> torch.memory_format:
 
 
 def fetch(numbers: Iterable[Tensor]) -> list[Any]:
-    """Return tensors of one number each as Python's numbers, in one transfer, whatever devices they are on.
-
-    Each look at a GPU waits for it and lets it run dry.
+    """Return tensors of one number each as Python's numbers, in one transfer: each look at a GPU waits for it.
 
     Example:
         >>> fetch([torch.tensor(3), torch.tensor([True, False]).count_nonzero()])
         [3, 1]
     """
-    numbers = list(numbers)
-    return torch.stack([number.to(numbers[0].device) for number in numbers]).tolist() if numbers else []
+    fetched: list[Tensor] = []
+    for number in numbers:
+        fetched.append(number.to(fetched[0].device) if fetched else number)
+    return torch.stack(fetched).tolist() if fetched else []
 
 
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
 _PIECE = 2**18
 
 
