@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +13,17 @@ import pytest
 import torch
 from ddp_fit import STEPS
 from methods import METHODS, Method
+from ranks import PATHS, Done, free_port, launch, launch_in
 
 SCRIPT = Path(__file__).parents[1] / "ddp_fit.py"
 ROOT = SCRIPT.parents[1]
-
-
-TORCHRUN = ["-m", "torch.distributed.run"]
-
-
-def start(prefix: list[str], out: Path, scenario: str, **environment: str) -> subprocess.Popen[str]:
-    inherited = {name: value for name, value in os.environ.items() if name != "RANK"}
-    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPT.parent}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, *prefix, str(SCRIPT), str(out), scenario],
-        env=inherited | paths | environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def launch(ranks: int, out: Path, scenario: str) -> subprocess.CompletedProcess[str]:
-    prefix = [*TORCHRUN, "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
-    process = start(prefix, out, scenario)
-    stdout, stderr = process.communicate(timeout=240)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")  # made once for the tests of xdist_group "ddp"
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("ddp")
     for ranks in (1, 2):
-        done = launch(ranks, out, "methods")
+        done = launch(SCRIPT, [out, "methods"], ranks)
         assert done.returncode == 0, done.stderr[-3000:]
     return {file.stem: torch.load(file) for file in out.iterdir()}
 
@@ -88,7 +60,7 @@ def test_an_update_sends_a_hash_and_no_masks(results: dict[str, Any], method: Me
 def test_arguments_that_differ_between_ranks_are_an_error_at_the_start(
     tmp_path: Path, scenario: str, values: tuple[str, str]
 ) -> None:
-    done = launch(2, tmp_path, scenario)
+    done = launch(SCRIPT, [tmp_path, scenario], 2)
     assert done.returncode != 0
     assert "the ranks were given different arguments: rank 0 has " in done.stderr
     zero, one = done.stderr.split("rank 0 has ", 1)[1].split("rank 1 has ", 1)
@@ -97,7 +69,7 @@ def test_arguments_that_differ_between_ranks_are_an_error_at_the_start(
 
 
 def test_masks_that_differ_between_ranks_are_an_error(tmp_path: Path) -> None:
-    done = launch(2, tmp_path, "drift")
+    done = launch(SCRIPT, [tmp_path, "drift"], 2)
     assert done.returncode != 0
     assert "the masks differ between ranks at step" in done.stderr
     assert "rank 0:" in done.stderr
@@ -106,7 +78,7 @@ def test_masks_that_differ_between_ranks_are_an_error(tmp_path: Path) -> None:
 
 def test_a_sparse_pose_estimator_trains_and_scores_alike_on_two_ranks(tmp_path: Path) -> None:
     for ranks in (1, 2):
-        done = launch(ranks, tmp_path, "poses")
+        done = launch(SCRIPT, [tmp_path, "poses"], ranks)
         assert done.returncode == 0, done.stderr[-3000:]
     single, zero, one = (
         torch.load(tmp_path / f"{name}.pt") for name in ("world1-rank0", "world2-rank0", "world2-rank1")
@@ -118,23 +90,42 @@ def test_a_sparse_pose_estimator_trains_and_scores_alike_on_two_ranks(tmp_path: 
         assert zero["scores"][key] == one["scores"][key] == pytest.approx(single["scores"][key], rel=1e-5), key
 
 
+def run_by_torchrun(out: Path) -> Done:
+    """Two nodes with a process each."""
+    paths = {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "RANK"} | paths
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
+    master = ["--master_addr=127.0.0.1", f"--master_port={free_port()}"]
+    program = [str(SCRIPT), str(out), "some methods"]
+    nodes = [
+        subprocess.Popen(
+            [*torchrun, f"--node_rank={node}", *master, *program],
+            env=environment,
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node in range(2)
+    ]
+    errors = [process.communicate(timeout=240)[1] for process in nodes]
+    return Done(max(process.returncode for process in nodes), "".join(errors))
+
+
+def run_by_slurm(out: Path) -> Done:
+    """What srun sets for a job of two nodes with a task each."""
+    job = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "sparse"}
+    job |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": str(free_port()), "SLURM_JOB_ID": "1", "SLURM_LOCALID": "0"}
+    tasks = [{"SLURM_PROCID": str(node), "SLURM_NODEID": str(node), **job} for node in range(2)]
+    return launch_in(SCRIPT, [out, "some methods"], tasks)
+
+
 @pytest.mark.xdist_group("ddp")
-@pytest.mark.parametrize("launcher", ["torchrun", "SLURM"])
-def test_two_nodes_end_like_two_processes_of_one(results: dict[str, Any], tmp_path: Path, launcher: str) -> None:
-    port = free_port()
-    nodes = []
-    for node in range(2):
-        if launcher == "torchrun":
-            where = [f"--node_rank={node}", "--master_addr=127.0.0.1", f"--master_port={port}"]
-            nodes.append(start([*TORCHRUN, "--nnodes=2", "--nproc_per_node=1", *where], tmp_path, "some methods"))
-        else:  # what srun sets for a job of two nodes with a task each
-            tasks = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "sparse"}
-            mine = {"SLURM_PROCID": f"{node}", "SLURM_NODEID": f"{node}", "SLURM_LOCALID": "0"}
-            reached = {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": f"{port}", "SLURM_JOB_ID": "1"}
-            nodes.append(start([], tmp_path, "some methods", **tasks, **mine, **reached))
-    for process in nodes:
-        _, stderr = process.communicate(timeout=240)
-        assert process.returncode == 0, stderr[-3000:]
+@pytest.mark.parametrize("launcher", [run_by_torchrun, run_by_slurm])
+def test_two_nodes_end_like_two_processes_of_one(
+    results: dict[str, Any], tmp_path: Path, launcher: Callable[[Path], Done]
+) -> None:
+    done = launcher(tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
     for rank in range(2):
         for name, found in torch.load(tmp_path / f"world2-rank{rank}.pt").items():
             expected = results[f"world2-rank{rank}"][name]
@@ -145,7 +136,7 @@ def test_two_nodes_end_like_two_processes_of_one(results: dict[str, Any], tmp_pa
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_a_run_goes_on_on_another_number_of_ranks(tmp_path: Path, before: int, after: int) -> None:
     for ranks in (before, after):
-        done = launch(ranks, tmp_path, "saved")
+        done = launch(SCRIPT, [tmp_path, "saved"], ranks)
         assert done.returncode == 0, done.stderr[-3000:]
     whole, rest = (torch.load(tmp_path / f"world{ranks}-rank0.pt") for ranks in (before, after))
     agreeing = sum(int((mask == rest["masks"][name]).sum()) for name, mask in whole["masks"].items())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from fsdp_fit import NAMES, build, fit_method
 from methods import METHODS, Method
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.strategies import ModelParallelStrategy
+from ranks import launch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard, distribute_tensor
@@ -28,24 +26,19 @@ from callbacks.compatibility import check_shards
 from callbacks.sparsity import UpdateWindow
 
 SCRIPT = Path(__file__).parents[1] / "fsdp_fit.py"
-ROOT = SCRIPT.parents[1]
 
 pytestmark = pytest.mark.xdist_group("fsdp")  # the runs that the tests share are made once
 
 
-def launch(out: Path, scenario: str) -> None:
-    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPT.parent}", "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-    environment = {name: value for name, value in os.environ.items() if name != "RANK"} | paths
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*torchrun, str(SCRIPT), str(out), scenario]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+def run(out: Path, scenario: str) -> None:
+    done = launch(SCRIPT, [out, scenario], ranks=2)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     out = tmp_path_factory.mktemp("fsdp")
-    launch(out, "methods")
+    run(out, "methods")
     return [torch.load(out / f"rank{rank}.pt") for rank in range(2)]
 
 
@@ -69,7 +62,7 @@ def test_masks_and_weights_equal_those_of_one_process(ranks: list[dict[str, Any]
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fsdp")
-    launch(out, "resume")
+    run(out, "resume")
     return out
 
 

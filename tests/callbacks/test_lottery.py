@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +15,7 @@ import torch
 from fakes import write_mnist
 from fits import TinyModule, data, loader, trainer
 from lottery_run import STEPS, data_in, gmp, imp, make_trainer, module, run, stopping
+from ranks import launch
 from torch.utils.data import DataLoader, Subset
 
 from callbacks import (
@@ -38,7 +36,6 @@ from callbacks.lottery.stage import Stage
 from callbacks.sparsity import Dense, Masks
 
 SCRIPT = Path(__file__).parents[1] / "lottery_run.py"
-ROOT = SCRIPT.parents[1]
 SAVING = {"enable_checkpointing": True}
 
 
@@ -63,16 +60,6 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
 
 def masked(weights: dict[str, torch.Tensor], masks: Masks) -> dict[str, torch.Tensor]:
     return {name: weight * masks[name] if name in masks else weight for name, weight in weights.items()}
-
-
-def launch(folder: Path, mnist: Path, *more: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPT.parent}", "OMP_NUM_THREADS": "1"}
-    environment.pop("RANK", None)
-    python = [sys.executable]
-    if ranks > 1:
-        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    command = [*python, str(SCRIPT), str(folder), str(mnist), *more]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
 
 
 # --- the paper's way -------------------------------------------------------------------------------
@@ -165,7 +152,7 @@ def test_a_crash_in_any_stage_changes_nothing(paper: Path, mnist: Path, tmp_path
 
 
 def test_a_kill_of_the_process_changes_nothing(paper: Path, mnist: Path, tmp_path: Path) -> None:
-    done = launch(tmp_path, mnist, "run-0:8")
+    done = launch(SCRIPT, [tmp_path, mnist, "run-0:8"])
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     assert [path.name for path in tmp_path.rglob("last.ckpt")] == ["last.ckpt"]
     run(tmp_path, mnist, rewind_step=2)
@@ -537,7 +524,7 @@ def test_iterative_pruning_never_empties_a_layer() -> None:
 
 
 def test_two_ranks_agree_and_go_on_after_a_crash(mnist: Path, tmp_path: Path) -> None:
-    done = launch(tmp_path, mnist, ranks=2)
+    done = launch(SCRIPT, [tmp_path, mnist], ranks=2)
     assert done.returncode == 0, done.stderr[-3000:]
     zero, one = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1))
     assert list(zero) == list(one) == ["level-1", "level-2"]
