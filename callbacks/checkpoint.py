@@ -76,6 +76,9 @@ def load_parts(state: Mapping[str, Any], parts: Sequence[Part]) -> None:
         ValueError: the state is of another version, seed or network, of other parts, or of a run to another end.
     """
     state = _of_this_version(state)
+    for part in parts:
+        left_dense = {name for theirs in state["parts"] for name in theirs.get("left_dense", ())}
+        part.leave_dense(sorted(left_dense & part.weights.keys()))
     masks, saved = Masks.from_state_dict(state["masks"]), state["parts"]
     check_fit(masks, {name: weight for part in parts for name, weight in part.weights.items()}, "the checkpoint")
     if len(parts) == 1 and len(saved) != 1:
@@ -105,6 +108,7 @@ def _state_of(part: Part) -> dict[str, Any]:
         "weights": list(part.masks),
         "seed": part.method.seed,
         **({budget_as: dict(part.budget)} if budget_as else {}),
+        "left_dense": list(part.left_dense),
         "deferred": list(part.deferred),
         "deferrals": part.deferrals,
         "explored": {name: pack(mask).cpu() for name, mask in part.ever_active.items()},

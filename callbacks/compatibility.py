@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
+from pytorch_lightning.callbacks import BaseFinetuning, StochasticWeightAveraging, WeightAveraging
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
-from torch.optim import LBFGS
+from torch.optim import LBFGS, Optimizer
 
+from .methods import Method
+from .optimizer_steps import OptimizerSteps
 from .sparsity import Masks
+from .sparsity.masks.selection import selected_later
 from .sparsity.masks.sharding import is_sharded, refusal
 
 
@@ -99,6 +102,58 @@ def check_optimizers(trainer: pl.Trainer, owner: str) -> None:
             raise ValueError(
                 f"{owner} does not support LBFGS: it mixes entries of past gradients, which revives masked weights"
             )
+
+
+def check_finetuning(callbacks: Sequence[pl.Callback], module: nn.Module, methods: Sequence[Method]) -> None:
+    """Refuse callbacks that let weights train later which a method would make sparse if they trained now.
+
+    Raises:
+        ValueError: there is such a weight.
+    """
+    finetuning = [callback for callback in callbacks if isinstance(callback, BaseFinetuning)]
+    for method in methods if finetuning else ():
+        if names := selected_later(module, method.include, method.exclude):
+            listed = ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])])
+            raise ValueError(
+                f"{type(finetuning[0]).__name__} freezes {listed}, and "
+                f"{type(method).__name__} chooses its weights at the start, among those that train then: include their "
+                f"exact names, such as {names[0]!r}, to mask them from the start, or exclude them to leave them dense"
+            )
+
+
+def check_in_place(module: nn.Module, weights: Mapping[str, nn.Parameter], step: int) -> None:
+    """Refuse to go on when a weight that is kept sparse is no longer the module's.
+
+    Raises:
+        RuntimeError: a parameter was removed or replaced.
+    """
+    for name, weight in weights.items():
+        try:
+            found: object = module.get_parameter(name)
+        except AttributeError:
+            found = None
+        if found is not weight:
+            raise RuntimeError(
+                f"{name!r} is no longer the parameter of {type(module).__name__} that it was when the fit started: at "
+                f"step {step} it is {'missing' if found is None else 'another one'}. Masks are drawn when a fit "
+                "starts: change the module before, and let another fit train it"
+            )
+
+
+def index_of(trainer: pl.Trainer, optimizer: Optimizer, known: Sequence[OptimizerSteps]) -> int:
+    """Return the place of an optimizer among those with which the fit started.
+
+    Raises:
+        RuntimeError: it was not there then.
+    """
+    for index, steps in enumerate(known):
+        if steps.optimizer is optimizer:
+            return index
+    raise RuntimeError(
+        f"{type(optimizer).__name__} is about to step at step {trainer.global_step}, but was not there when the fit "
+        f"started with {[type(steps.optimizer).__name__ for steps in known]}, so that it is not known which of its "
+        "weights are sparse: make all optimizers in configure_optimizers, or start another fit with the new ones"
+    )
 
 
 def check_equal_settings(trainer: pl.Trainer, settings: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities import GradClipAlgorithmType, rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,13 +18,16 @@ from .checkpoint import STATE_KEY, load_parts, no_masks, owner_state
 from .files.progress import ExactResume
 from .methods import Method
 from .observer import MaskObserver, callbacks_of
+from .optimizer_steps import OptimizerSteps
 from .part import Part
 from .processes import Returning
 from .reservoir import part_of
 from .settings import described_call
 from .sparsity import Masks
-from .sparsity_report import log_metrics, look_for_dead, report_sparsity, report_update
+from .sparsity_report import log_metrics, look_for_dead, report_selection, report_sparsity, report_update
 from .weight_averages import averages_of, averaging_callbacks
+
+MARK = "_masks_of"  # an attribute of modules
 
 
 class MaskOwner(Returning, pl.Callback):
@@ -71,13 +75,16 @@ class MaskOwner(Returning, pl.Callback):
         if not self.parts:
             raise ValueError("methods is empty; give one or more, such as RigL(0.9, include=...)")
         self._groups: list[int] = []  # parameter groups by optimizer
+        self._steps: list[OptimizerSteps] = []
         self._checkpoint: Mapping[str, Any] | None = None
         self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._observers: list[MaskObserver] = []
         self._averaging: list[pl.Callback] = []
         self._resume = ExactResume()
+        self._mark = ""  # what the module of the last fit is marked with
+        self._left_dense: set[str] = set()  # weights of that module that nothing trained
+        self._drawn = False  # the masks of this fit are new
         self._dead: set[str] = set()  # weights that are known to be all 0
-        self._clip_val: int | float | None = None  # the Trainer's, while there is nothing to clip
 
     def explored(self) -> int:
         """Return how many weights were ever active."""
@@ -98,7 +105,8 @@ class MaskOwner(Returning, pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         compatibility.check_optimizers(trainer, type(self).__name__)
         compatibility.check_equal_settings(trainer, settings(self))
-        start.plan(self.parts, pl_module)
+        compatibility.check_finetuning(callbacks_of(trainer), pl_module, [part.method for part in self.parts])
+        start.plan(self.parts, pl_module, trainer.optimizers)
         for part in self.parts:
             compatibility.check_shards(part.weights, callbacks_of(trainer))
         self._begun = not trainer.strategy.restore_checkpoint_after_setup  # as it does with shards
@@ -113,15 +121,23 @@ class MaskOwner(Returning, pl.Callback):
         self._averaging = averaging_callbacks(trainer)
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
-        start.enter_run(trainer, pl_module, self.parts)
+        self._steps = start.watch_steps(trainer, pl_module, self.parts)
+        start.enter_run(
+            trainer, pl_module, self.parts, fresh=self._drawn or not (trainer.global_step or self._checkpoint)
+        )
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        index = trainer.optimizers.index(optimizer)
-        step = trainer.global_step if len(trainer.optimizers) == 1 else self.parts[0].steps[index]
-        if self._clip_val is not None:
-            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
+        index = compatibility.index_of(trainer, optimizer, self._steps)
+        steps, step = self._steps[index], self.parts[0].steps[index]
+        if not steps.begins():
+            for part in self.parts:
+                part.before_step(index)
+            return
+        if self._drawn and any(part.before for part in self.parts):
+            steps.left_out = start.leave_unreached(trainer, pl_module, self.parts, index)
+            self.masks = start.union(self.parts)
         for observer in self._observers:
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
         changed: list[tuple[Part, dict[str, Tensor]]] = []
@@ -134,54 +150,48 @@ class MaskOwner(Returning, pl.Callback):
                 log_metrics(trainer, {f"{part.prefix}deferred": float(part.deferrals)})
         self._groups[index] = len(optimizer.param_groups)
         if changed:
-            self.update_masks(trainer, pl_module, optimizer, changed)
+            steps.left_out |= self.update_masks(trainer, pl_module, changed)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
         if changed or (every and step % every == 0):
-            report_sparsity(trainer, self.parts, self._averaging)
-        for part in self.parts:
-            part.before_step(index)
+            report_sparsity(trainer, pl_module, self.parts, self._averaging)
+        if not steps.left_out or steps.moved:
+            for part in self.parts:
+                part.before_step(index)
 
     def update_masks(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        optimizer: Optimizer,
         changed: Sequence[tuple[Part, Mapping[str, Tensor]]],
-    ) -> None:
-        """Put the new masks of some parts in force, and let observers and loggers know."""
+    ) -> bool:
+        """Put the new masks of some parts in force, tell observers and loggers, and return whether that is the step."""
         for observer in self._observers:
             observer.on_before_mask_update(trainer, pl_module, self.masks)
         averages = averages_of(self._averaging) if self._averaging else []
         grown, replaces_step = 0, False
         for part, masks in changed:
             replaces_step = replaces_step or part.method.update_replaces_step
-            grown += part.exchange(optimizer, masks, averages)
+            grown += part.exchange(masks, averages)
         self.masks = self.parts[0].masks if len(self.parts) == 1 else start.union(self.parts)
         if trainer.world_size > 1:
             compatibility.check_equal_masks(trainer, self.masks)
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
         report_update(trainer, self.parts, changed, grown, self._dead)
-        if replaces_step:
-            optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing
-            if trainer.gradient_clip_val and trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE:
-                # torch's clip_grad_value_ fails on no gradients at all
-                self._clip_val, trainer.gradient_clip_val = trainer.gradient_clip_val, 0.0
+        return replaces_step
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._resume.on_train_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._clip_val is not None:
-            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
-        report_sparsity(trainer, self.parts, self._averaging)
+        report_sparsity(trainer, pl_module, self.parts, self._averaging)
         for part in self.parts:
             if problem := part.method.check_end(part, stepped=any(part.steps)):
                 rank_zero_warn(f"the run ended at step {trainer.global_step} {problem}")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if self._clip_val is not None:
-            trainer.gradient_clip_val, self._clip_val = self._clip_val, None
+        for steps in self._steps:
+            steps.release()
         for part in self.parts:
             part.interrupt()
 
@@ -211,14 +221,19 @@ class MaskOwner(Returning, pl.Callback):
         try:
             start.plan(self.parts, module)
             load_parts(results, self.parts)
+            _mark(self, module)
         finally:
             for part in self.parts:
+                self._left_dense.update(part.left_dense)
                 part.release()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for part in self.parts:
+            self._left_dense.update(part.left_dense)
             part.release()
-        self._observers, self._averaging, self._checkpoint = [], [], None
+        for steps in self._steps:
+            steps.release()
+        self._observers, self._averaging, self._steps, self._checkpoint = [], [], [], None
 
 
 def _begin(owner: MaskOwner, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -226,10 +241,21 @@ def _begin(owner: MaskOwner, trainer: pl.Trainer, pl_module: pl.LightningModule)
     if owner._checkpoint is None:
         compatibility.check_returned(owner.missing, type(owner).__name__)
     owner.missing = ""
-    owner.masks = start.begin(trainer, pl_module, owner.parts, owner.masks, owner._checkpoint)
+    report_selection(pl_module, owner.parts)
+    same = bool(owner._mark) and vars(pl_module).get(MARK) == owner._mark
+    for part in owner.parts if same else ():
+        part.leave_dense(sorted(owner._left_dense & part.weights.keys()))
+    owner.masks, owner._drawn = start.begin(trainer, pl_module, owner.parts, owner.masks, owner._checkpoint, same=same)
+    _mark(owner, pl_module)
     if not owner._checkpoint:
         owner._dead = set()
         log_metrics(trainer, look_for_dead(trainer, owner.parts, owner.masks, owner._dead))
+
+
+def _mark(owner: MaskOwner, module: nn.Module) -> None:
+    """Remember that the owner's masks are those of this module, wherever the two are copied or sent."""
+    owner._mark, owner._left_dense = uuid.uuid4().hex, set()
+    setattr(module, MARK, owner._mark)
 
 
 def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:

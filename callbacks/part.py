@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,11 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from .methods import FirstLook, Layers, Method, Moment
+from .optimizer_steps import optimizers_within
 from .sparsity import GradientAverages, Masks
-from .sparsity.masks.masks import clear_state, fetch, zero_inactive
+from .sparsity.masks.optimizer_state import clear_state
 from .sparsity.masks.sharding import agreed, local_shard
+from .sparsity.masks.zeros import fetch, zero_inactive
 
 # Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
 # mix entries, the masks are applied again.
@@ -50,6 +52,9 @@ class Part(Layers):
         deferrals: how often an update was put off so far.
         ever_active: which weights were active at any time, by name.
         explored: how many they are.
+        optimizers: all that step weights, and those that they hold.
+        left_dense: names of weights that were selected, but are not trained.
+        before: the values of weights before they were drawn, by name, until a first gradient says that they train.
         handles: of hooks around the optimizers' steps.
     """
 
@@ -64,13 +69,62 @@ class Part(Layers):
         self.deferrals = 0
         self.ever_active: dict[str, Tensor] = {}
         self.explored = 0
+        self.optimizers: list[Optimizer] = []
+        self.left_dense: list[str] = []
+        self.before: dict[str, Tensor] = {}
         self.handles: list[RemovableHandle] = []
 
     # --- start ---------------------------------------------------------------------------------
 
-    def plan(self, module: nn.Module) -> None:
-        """Select the weights of a module, and say how many of each are to be active at the first step."""
-        self.selected = self.method.select(module)
+    def plan(self, module: nn.Module, trained: Collection[int] | None = None) -> None:
+        """Select the weights of a module, and say how many of each are to be active at the first step.
+
+        Args:
+            module: any module.
+            trained: the ``id`` of each parameter that an optimizer holds. Others are left dense, unless their exact
+                name is included. None does not ask.
+
+        Raises:
+            ValueError: nothing is left; and as the method does.
+        """
+        self.selected, self.left_dense = self.method.select(module), []
+        include = [self.method.include] if isinstance(self.method.include, str) else self.method.include
+        self.leave_dense(
+            [
+                name
+                for name, weight in self.selected.items()
+                if trained is not None and id(weight.parameter) not in trained and name not in include
+            ]
+        )
+
+    def unreached(self, index: int) -> list[str]:
+        """Return, when the gradients of an optimizer are complete, which of its weights the loss did not reach.
+
+        That is asked once for each weight whose masks are new, as soon as one of the optimizer's has a gradient.
+        """
+        held = self.held[index]
+        asked = [name for name in held if name in self.before]
+        if not asked or all(weight.grad is None for weight in held.values()):
+            return []
+        unreached = [name for name in asked if held[name].grad is None]
+        if not unreached:
+            for name in asked:
+                del self.before[name]
+        return unreached
+
+    def leave_dense(self, names: Collection[str]) -> None:
+        """Leave out selected weights that nothing trains, and plan with the others.
+
+        Raises:
+            ValueError: nothing is left.
+        """
+        if names and len(names) == len(self.selected):
+            raise ValueError(
+                f"nothing trains the weights that {type(self.method).__name__} selects ({', '.join(names)}): give them "
+                "to an optimizer in configure_optimizers and let the loss depend on them, or include others"
+            )
+        self.left_dense += names
+        self.selected = {name: weight for name, weight in self.selected.items() if name not in names}
         self.weights = {name: weight.parameter for name, weight in self.selected.items()}
         budget = self.method.budget(self.selected)
         if self.method.masks_from is None or self.budget.keys() != budget.keys():
@@ -79,6 +133,7 @@ class Part(Layers):
 
     def draw(self, look: FirstLook, given: Masks | None) -> None:
         """Draw the masks, or take those that are ``given``, and give the weights their first values."""
+        self.before = {name: weight.detach().clone() for name, weight in self.weights.items()}
         masks = self.method.first_masks(self, look) if given is None else given
         self.masks = masks.to_match(self.weights)
         with torch.no_grad():
@@ -97,6 +152,7 @@ class Part(Layers):
         self.target = dict(self.method.expected_counts(self))
         self.masks.apply_to_weights(self.weights)
         self.held = [self.members(optimizer) for optimizer in optimizers]
+        self.optimizers = [inner for optimizer in optimizers for inner in optimizers_within(optimizer)]
         for optimizer in optimizers:
             if type(optimizer) not in ENTRYWISE:
                 self.handles.append(optimizer.register_step_post_hook(self.after_step))
@@ -131,7 +187,8 @@ class Part(Layers):
         """Let go of module and optimizers; masks, counts and memory stay."""
         for handle in self.handles:
             handle.remove()
-        self.handles, self.selected, self.weights, self.held = [], {}, {}, []
+        self.handles, self.optimizers, self.held = [], [], []
+        self.selected, self.weights, self.before = {}, {}, {}
 
     # --- every optimizer step ------------------------------------------------------------------
 
@@ -162,11 +219,10 @@ class Part(Layers):
         return changed
 
     @torch.no_grad()
-    def exchange(self, optimizer: Optimizer, changed: Mapping[str, Tensor], averages: Sequence[nn.Module]) -> int:
+    def exchange(self, changed: Mapping[str, Tensor], averages: Sequence[nn.Module]) -> int:
         """Put new masks in force and return how many weights grew: what changes starts from 0, optimizer state too.
 
         Args:
-            optimizer: the one that holds these weights.
             changed: the new masks by name.
             averages: copies of the module that average its weights. They forget what the update drops, and average
                 what it grows from 0 on.
@@ -175,7 +231,7 @@ class Part(Layers):
         for name, mask in changed.items():
             same = mask == self.masks[name]
             stayed.append(same.count_nonzero())
-            self.exchange_one(optimizer, name, mask, same)
+            self.exchange_one(name, mask, same)
             for average in averages:
                 weight = average.get_parameter(name)
                 zero_inactive(weight, same.to(weight.device))
@@ -187,10 +243,11 @@ class Part(Layers):
             moved += mask.numel() + self.masks.counts[name] - before[name]
         return int(moved) // 2
 
-    def exchange_one(self, optimizer: Optimizer, name: str, mask: Tensor, same: Tensor) -> None:
+    def exchange_one(self, name: str, mask: Tensor, same: Tensor) -> None:
         """Fit a weight to the ``mask`` that comes, of which only what is ``same`` stays as it was."""
         zero_inactive(self.weights[name], same)
-        clear_state(optimizer, self.weights[name], same)
+        for optimizer in self.optimizers:
+            clear_state(optimizer, self.weights[name], same)
 
     def before_step(self, index: int) -> None:
         """Let the optimizer of this index, which steps next, change only what it may."""
@@ -230,8 +287,9 @@ def lr_ratio_of(optimizer: Optimizer, held: Mapping[str, nn.Parameter], weights:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter is held[first]:
-                highest = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
-                return min(float(group["lr"]) / highest, 1.0) if highest else 1.0
+                lr = float(group.get("lr", 1.0))  # not every optimizer has one
+                highest = float(group.get("max_lr", group.get("initial_lr", lr)))
+                return min(lr / highest, 1.0) if highest else 1.0
     raise ValueError(f"the optimizer does not hold {first!r}")
 
 

@@ -12,7 +12,8 @@ from .methods import FirstLook, Method, TopKAST
 from .methods.top_kast import all_values
 from .part import Part, all_finite
 from .sparsity import Masks
-from .sparsity.masks.masks import clear_state, zero_inactive
+from .sparsity.masks.optimizer_state import clear_state
+from .sparsity.masks.zeros import zero_inactive
 
 
 class ReservoirPart(Part):
@@ -75,7 +76,8 @@ class ReservoirPart(Part):
         if not changed and self.reservoir and self.method.gives_up(step, self.total_steps):
             for name, weight in self.held[index].items():
                 self.reservoir.pop(name, None)
-                clear_state(optimizer, weight, self.masks[name])
+                for holding in self.optimizers:
+                    clear_state(holding, weight, self.masks[name])
                 self.trained[name] = self.masks[name]
         return changed
 
@@ -83,11 +85,12 @@ class ReservoirPart(Part):
         waiting = [self.reservoir[name] for name in weights if name in self.reservoir]
         return super().is_finite(weights) and all_finite(waiting)
 
-    def exchange_one(self, optimizer: Optimizer, name: str, mask: Tensor, same: Tensor) -> None:
+    def exchange_one(self, name: str, mask: Tensor, same: Tensor) -> None:
         values = all_values(self, name)
         self.weights[name].copy_(values.masked_fill(~mask, 0))
         self.reservoir[name] = values.masked_fill(mask, 0)
-        clear_state(optimizer, self.weights[name], self.trained[name])
+        for optimizer in self.optimizers:
+            clear_state(optimizer, self.weights[name], self.trained[name])
 
     @torch.no_grad()
     def before_step(self, index: int) -> None:
@@ -101,7 +104,8 @@ class ReservoirPart(Part):
                 density = self.target[name] / weight.numel()
                 weight.grad.add_(self.reservoir[name].sign(), alpha=factor / density)
             zero_inactive(weight.grad, self.trained[name])
-        self._waiting = [name for name in self.held[index] if name in self.reservoir]
+        inside = set(self._inside)  # when the gradients of one step are complete for a second time
+        self._waiting = [name for name in self.held[index] if name in self.reservoir and name not in inside]
         if not self._scaled:  # a gradient scaler may leave the step out; then the optimizer tells when it begins
             self._put_in()
 

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from .compatibility import check_in_place
 from .part import Part
 from .sparsity import SparseWeight
-from .sparsity.masks.masks import count_outside, fetch
+from .sparsity.masks.selection import matrices
 from .sparsity.masks.sharding import nonzero_entries
+from .sparsity.masks.zeros import count_outside, fetch
 from .start import refuse_counts, union
 from .weight_averages import check_averages
 
@@ -28,6 +30,23 @@ def log_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
         logger.log_metrics(dict(values), step=trainer.global_step)
     for name, value in values.items():
         trainer.callback_metrics[name] = torch.tensor(value)
+
+
+def report_selection(module: nn.Module, parts: Sequence[Part]) -> None:
+    """Say once how much of a module is sparse, and which of its matrices are not."""
+    sizes = {name: matrix.numel() for name, matrix in matrices(module).items()}
+    sparse = {name for part in parts for name in part.weights}
+    dense = [name for name in sizes if name not in sparse]
+    untrained = {name for part in parts for name in part.left_dense}
+    named = [f"{name} (in no optimizer)" if name in untrained else name for name in dense]
+    if len(named) > 6:
+        named = [*named[:5], f"{len(named) - 5} more"]
+    share = sum(sizes.get(name, 0) for name in sparse) / max(1, sum(sizes.values()))
+    rank_zero_info(
+        f"{' and '.join(type(part.method).__name__ for part in parts)} makes {len(sizes) - len(dense)} of {len(sizes)} "
+        f"matrices sparse, which hold {share:.0%} of {sum(sizes.values()):,} weights"
+        + (f"; left dense: {', '.join(named)}" if named else "")
+    )
 
 
 def report_update(
@@ -106,16 +125,19 @@ def unconnected(layer: SparseWeight, mask: Tensor) -> Tensor:
     return (~rows.any(1)).count_nonzero()
 
 
-def report_sparsity(trainer: pl.Trainer, parts: Sequence[Part], averaging: Sequence[pl.Callback]) -> None:
+def report_sparsity(
+    trainer: pl.Trainer, module: nn.Module, parts: Sequence[Part], averaging: Sequence[pl.Callback]
+) -> None:
     """Log target and measured sparsity; they must agree to the weight.
 
     Raises:
-        RuntimeError: a weight outside the masks is not 0, or an average of one.
+        RuntimeError: a weight outside the masks is not 0, or an average of one, or is no longer the module's.
         ValueError: there are more or fewer active weights than there are to be.
     """
     step, size, wanted, leaks, actual = trainer.global_step, 0, 0, 0, 0
     values = {}
     for part in parts:
+        check_in_place(module, part.weights, step)
         target, outside = sum(part.target.values()), count_outside(part.weights, part.masks)
         count = sum(part.masks.counts.values()) + outside
         values[f"{part.prefix}target"] = 1 - target / part.masks.size

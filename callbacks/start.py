@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import do_nothing_closure
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
+from torch.optim import Optimizer
 
 from .checkpoint import check_fit, load_parts, no_masks, read_masks
 from .compatibility import check_equal_masks
 from .observer import callbacks_of
+from .optimizer_steps import Closure, OptimizerSteps
 from .part import Part
 from .probes.first_look import LightningLook
 from .sparsity import Masks
-from .sparsity.masks.masks import count_outside
+from .sparsity.masks.zeros import count_outside
 from .weight_averages import apply_to_averages, epochs_without_steps
 
 
-def plan(parts: Sequence[Part], module: nn.Module) -> None:
-    """Let each part select its weights of a module.
+def plan(parts: Sequence[Part], module: nn.Module, optimizers: Sequence[Optimizer] | None = None) -> None:
+    """Let each part select its weights of a module, of those that ``optimizers`` hold when there are some.
 
     Raises:
         ValueError: two of them select one weight; and as :func:`callbacks.sparsity.select` and the methods do.
     """
+    trained = None
+    if optimizers is not None:
+        trained = {id(weight) for o in optimizers for group in o.param_groups for weight in group["params"]}
     for index, part in enumerate(parts):
-        part.plan(module)
+        part.plan(module, trained)
         for first, other in enumerate(parts[:index]):
             if twice := part.weights.keys() & other.weights.keys():
                 raise ValueError(
@@ -46,8 +55,21 @@ def begin(
     parts: Sequence[Part],
     earlier: Masks,
     checkpoint: Mapping[str, Any] | None,
-) -> Masks:
-    """Put masks in force, and return them: those of a checkpoint, those of an ``earlier`` fit, or new ones.
+    *,
+    same: bool,
+) -> tuple[Masks, bool]:
+    """Put masks in force: those of a checkpoint, those of an ``earlier`` fit, or new ones.
+
+    Args:
+        trainer: the Trainer, with its optimizers.
+        pl_module: the module.
+        parts: the weights of each method, selected.
+        earlier: the masks of the fit before, or none.
+        checkpoint: what the checkpoint says of masks; None without one.
+        same: the fit before was of this module.
+
+    Returns:
+        The masks, and whether they are new.
 
     Raises:
         ValueError: the fit goes on from a checkpoint without masks; masks do not fit the weights, or the method.
@@ -55,15 +77,17 @@ def begin(
     """
     if trainer.ckpt_path and checkpoint is None:
         raise ValueError(no_masks(trainer.ckpt_path))
+    going_on = bool(checkpoint)
     if checkpoint:
         load_parts(checkpoint, parts)
-    elif _in_force(parts, earlier):
+    elif going_on := _in_force(parts, earlier, same=same):
         for part in parts:  # a second fit of the same module goes on
             part.masks = Masks({name: earlier[name] for name in part.weights}).to_match(part.weights)
     else:
         look = LightningLook(trainer, pl_module)
         for part in parts:
             part.draw(look, _given(part))
+        _warn_of_copies(pl_module, parts)
     scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
     for part in parts:
         part.begin(trainer.optimizers, scaled=scaled)
@@ -72,7 +96,24 @@ def begin(
     masks = union(parts)
     apply_to_averages(callbacks_of(trainer), masks)
     check_equal_masks(trainer, masks)
-    return masks
+    return masks, not going_on
+
+
+def _warn_of_copies(module: nn.Module, parts: Sequence[Part]) -> None:
+    """Warn of weights that equalled one that is drawn anew, such as those of a target network, and no longer do."""
+    drawn = {name: value for part in parts for name, value in part.before.items()}
+    copies = [
+        f"{other} of {name}"
+        for other, weight in module.named_parameters()
+        if other not in drawn
+        for name, value in drawn.items()
+        if value.shape == weight.shape and value.dim() > 1 and torch.equal(value, weight)
+    ]
+    if copies:
+        rank_zero_warn(
+            f"{', '.join(copies[:4])}{', ...' if len(copies) > 4 else ''} was a copy, and no longer is, as masks and "
+            "values are drawn when the fit starts: copy the weights again in on_train_start"
+        )
 
 
 def _given(part: Part) -> Masks | None:
@@ -87,24 +128,70 @@ def _given(part: Part) -> Masks | None:
     return masks
 
 
-def _in_force(parts: Sequence[Part], masks: Masks) -> bool:
+def _in_force(parts: Sequence[Part], masks: Masks, *, same: bool) -> bool:
     """Return whether these masks are already in force on the module; masks of another module are forgotten.
 
     Raises:
-        ValueError: they are of this module's shape, but its weights have been changed since.
+        ValueError: they are of this module, or may be by its zeros, but its weights have been changed since.
     """
     weights = {name: weight for part in parts for name, weight in part.weights.items()}
     shapes = {name: weight.shape for name, weight in weights.items()}
     if not masks or {name: mask.shape for name, mask in masks.items()} != shapes:
         return False
     leaks, inactive = count_outside(weights, masks.to_match(weights)), masks.size - sum(masks.counts.values())
-    if 0 < leaks < inactive / 2:
+    if 0 < leaks < inactive / 2 or (same and leaks):
         names = ", ".join(type(part.method).__name__ for part in parts)
         raise ValueError(
             f"{names} holds masks of an earlier fit, but {leaks} of {inactive} masked weights are no "
             "longer 0: load the weights that belong to the masks, resume with ckpt_path, or make a new callback"
         )
-    return inactive > 0 and leaks == 0
+    return leaks == 0 and (same or inactive > 0)
+
+
+def leave_unreached(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequence[Part], index: int) -> bool:
+    """Give weights that the first gradients of an optimizer do not reach their values back, and leave them dense.
+
+    What one optimizer trains alone is drawn again without them, as if they had been excluded: their share of the active
+    weights is for the others.
+
+    Returns:
+        Whether masks have been drawn again, so that the gradients are those of other weights.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    drawn = False
+    for part in parts:
+        names = part.unreached(index)
+        if not names:
+            continue
+        again = part.method.masks_from is None and part.steps == [0]  # one optimizer, which has not stepped
+        rank_zero_warn(
+            f"the loss does not depend on {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}, which "
+            f"{type(part.method).__name__} selected: without a gradient they keep their values and stay dense. Exclude "
+            "them, or let the first training step use them"
+        )
+        with torch.no_grad():
+            for name in part.weights if again else names:
+                part.weights[name].copy_(part.before[name])
+        masks, target = part.masks, part.target
+        part.leave_dense(names)
+        part.held[index] = {name: weight for name, weight in part.held[index].items() if name in part.weights}
+        if again:
+            part.draw(LightningLook(trainer, pl_module), None)
+            part.target = dict(part.method.expected_counts(part))
+            part.masks.apply_to_weights(part.weights)
+            part.before = {}
+            part.enter_run(part.total_steps, fresh=True)
+        else:
+            part.masks = Masks({name: masks[name] for name in part.weights})
+            part.target = {name: target[name] for name in part.weights}
+            part.ever_active = {name: part.ever_active[name] for name in part.weights}
+            part.explored = sum(Masks(part.ever_active).counts.values())
+            for name in names:
+                del part.before[name]
+        drawn = drawn or again
+    return drawn
 
 
 def union(parts: Sequence[Part]) -> Masks:
@@ -127,20 +214,41 @@ def refuse_counts(part: Part, what: str) -> NoReturn:
     )
 
 
-def enter_run(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequence[Part]) -> None:
-    """Tell the parts how long the run is; at its beginning they forget what they have counted.
+def watch_steps(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequence[Part]) -> list[OptimizerSteps]:
+    """Return what watches the steps of each optimizer.
+
+    In manual optimization a closure of the user's own is for optimizers that move weights by the gradients they find,
+    as SAM does, before they call it: those gradients are masked.
+    """
+
+    def watch(index: int, optimizer: Optimizer) -> OptimizerSteps:
+        def mask_gradients(closure: Closure) -> bool:
+            inner = closure.args[-1] if isinstance(closure, functools.partial) else closure  # Lightning wraps it
+            if inner is do_nothing_closure:
+                return False
+            for part in parts:
+                part.masks.apply_to_gradients(part.held[index])
+            return True
+
+        return OptimizerSteps(optimizer, None if pl_module.automatic_optimization else mask_gradients)
+
+    return [watch(index, optimizer) for index, optimizer in enumerate(trainer.optimizers)]
+
+
+def enter_run(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequence[Part], *, fresh: bool) -> None:
+    """Tell the parts how long the run is; when it is ``fresh`` they forget what they have counted.
 
     Raises:
         ValueError: the checkpoint is of a run with another number of optimizers; or a window does not fit into the run.
     """
     total = steps_per_optimizer(trainer, pl_module)
     for part in parts:
-        if trainer.global_step and len(part.steps) != len(trainer.optimizers):
+        if not fresh and len(part.steps) != len(trainer.optimizers):
             raise ValueError(
                 f"the checkpoint counts the steps of {len(part.steps)} optimizers, but "
                 f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
             )
-        part.enter_run(total, fresh=trainer.global_step == 0)
+        part.enter_run(total, fresh=fresh)
 
 
 def steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:

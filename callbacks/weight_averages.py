@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import Tensor, nn
 
 from .observer import callbacks_of
-from .sparsity.masks.masks import count_outside, zero_inactive
+from .sparsity.masks.zeros import count_outside, zero_inactive
 
 
 def averaging_callbacks(trainer: pl.Trainer) -> list[pl.Callback]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ..sparsity import Gradient, GradientAverages, Masks, Score, redistribute
-from ..sparsity.masks.masks import fetch
+from ..sparsity.masks.zeros import fetch
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import Moment

@@ -8,7 +8,8 @@ from .analysis.spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
 from .analysis.storage import storage_bytes
 from .masks.masks import Masks
 from .masks.randomness import generator_for
-from .masks.selection import SparseWeight, select
+from .masks.selection import select
+from .masks.sparse_weight import SparseWeight
 from .rules.averages import GradientAverages
 from .rules.constant_fan_in import exchange_at_constant_fan_in
 from .rules.criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow

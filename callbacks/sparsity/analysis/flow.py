@@ -10,8 +10,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..masks.masks import BITS, fetch, zero_inactive
 from ..masks.sharding import gather, is_sharded
+from ..masks.zeros import BITS, fetch, zero_inactive
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from ..masks.masks import Masks
 from ..masks.randomness import generator_for
 from ..masks.replica import replica
-from ..masks.selection import SparseWeight
+from ..masks.sparse_weight import SparseWeight
 from ..rules.scores import top_k
 
 

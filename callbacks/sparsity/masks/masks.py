@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from .optimizer_state import clear_state
 from .packing import pack, unpack
 from .randomness import generator_for
-from .sharding import local_shard, shard_like, total
+from .sharding import local_shard
+from .zeros import fetch, zero_inactive
 
 
 class Masks(Mapping[str, Tensor]):
@@ -184,67 +184,3 @@ def memory_format(tensor: Tensor) -> torch.memory_format:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     last = formats.get(tensor.dim(), torch.contiguous_format)
     return last if not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last) else torch.contiguous_format
-
-
-def fetch(numbers: Iterable[Tensor]) -> list[Any]:
-    """Return tensors of one number each as Python's numbers, in one transfer: each look at a GPU waits for it.
-
-    Example:
-        >>> fetch([torch.tensor(3), torch.tensor([True, False]).count_nonzero()])
-        [3, 1]
-    """
-    fetched: list[Tensor] = []
-    for number in numbers:
-        fetched.append(number.to(fetched[0].device) if fetched else number)
-    return torch.stack(fetched).tolist() if fetched else []
-
-
-BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_PIECE = 2**18
-
-
-def zero_inactive(tensor: Tensor, mask: Tensor) -> None:
-    """Set ``tensor`` to exactly +0 where ``mask`` is False, in place, whatever is there.
-
-    Multiplies the bits as whole numbers: unlike a product of floats this turns NaN and infinity into 0,
-    and it takes less than half the time of ``masked_fill_``. Of a tensor that is sharded over processes the
-    part that is here is set.
-    """
-    if isinstance(tensor, DTensor):
-        tensor, mask = local_shard(tensor), shard_like(mask, tensor)
-    bits = tensor.view(BITS[tensor.element_size()])
-    if bits.numel() > _PIECE and bits.device.type == "cpu":
-        # the mask is widened to the type of the bits on the way: piece by piece that stays in the cache
-        rows = max(1, _PIECE * len(bits) // bits.numel())
-        for piece, kept in zip(torch.split(bits, rows), torch.split(mask, rows), strict=True):
-            piece.mul_(kept)
-    else:
-        bits.mul_(mask)
-
-
-def count_outside(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> int:
-    """Return how many entries of ``tensors``, over all processes, are not 0 where the masks of their names are False.
-
-    The masks may be on any device.
-    """
-    counts = []
-    for name in tensors:
-        tensor, mask = tensors[name].detach(), masks[name]
-        if isinstance(tensor, DTensor):
-            outside = local_shard(tensor).bool() > shard_like(mask.to(tensor.device), tensor)
-            counts.append(total(outside.count_nonzero(), tensor))
-        else:
-            counts.append((tensor.bool() > mask.to(tensor.device)).count_nonzero())
-    return sum(fetch(counts))
-
-
-@torch.no_grad()
-def clear_state(optimizer: Optimizer, weight: Tensor, kept: Tensor) -> None:
-    """Zero the optimizer's state of ``weight`` where ``kept`` is False, whatever the optimizer.
-
-    Touches every state tensor of the weight's shape (momentum, both Adam moments, their maxima);
-    step counters and other scalars stay.
-    """
-    for state in optimizer.state.get(weight, {}).values():
-        if isinstance(state, Tensor) and state.shape == weight.shape:
-            zero_inactive(state, kept)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
-from .selection import SparseWeight
+from .sparse_weight import SparseWeight
 
 
 def is_sharded(tensor: Tensor) -> bool:

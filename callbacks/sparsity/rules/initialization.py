@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..masks.selection import SparseWeight
+from ..masks.sparse_weight import SparseWeight
 
 
 class Initialization(ABC):

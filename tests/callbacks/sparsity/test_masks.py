@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.sparsity import Masks, generator_for
-from callbacks.sparsity.masks.masks import zero_inactive
 from callbacks.sparsity.masks.packing import pack, unpack
+from callbacks.sparsity.masks.zeros import zero_inactive
 
 SHAPES = {"a": (3, 5), "b": (4, 2, 3, 3)}
 
