@@ -53,6 +53,8 @@ class Part(Layers):
         ever_active: which weights were active at any time, by name.
         explored: how many they are.
         optimizers: all that step weights, and those that they hold.
+        owners: the layers that own the weights, by name.
+        asked_for: names of weights whose exact name is included.
         left_dense: names of weights that were selected, but are not trained.
         before: the values of weights before they were drawn, by name, until a first gradient says that they train.
         handles: of hooks around the optimizers' steps.
@@ -70,7 +72,9 @@ class Part(Layers):
         self.ever_active: dict[str, Tensor] = {}
         self.explored = 0
         self.optimizers: list[Optimizer] = []
+        self.asked_for: set[str] = set()
         self.left_dense: list[str] = []
+        self.owners: dict[str, nn.Module] = {}
         self.before: dict[str, Tensor] = {}
         self.handles: list[RemovableHandle] = []
 
@@ -88,22 +92,20 @@ class Part(Layers):
             ValueError: nothing is left; and as the method does.
         """
         self.selected, self.left_dense = self.method.select(module), []
+        self.owners = {name: module.get_submodule(name.rpartition(".")[0]) for name in self.selected}
         include = [self.method.include] if isinstance(self.method.include, str) else self.method.include
-        self.leave_dense(
-            [
-                name
-                for name, weight in self.selected.items()
-                if trained is not None and id(weight.parameter) not in trained and name not in include
-            ]
-        )
+        self.asked_for = {name for name in self.selected if name in include}
+        held = {name for name, weight in self.selected.items() if trained is None or id(weight.parameter) in trained}
+        self.leave_dense([name for name in self.selected if name not in held | self.asked_for])
 
     def unreached(self, index: int) -> list[str]:
         """Return, when the gradients of an optimizer are complete, which of its weights the loss did not reach.
 
-        That is asked once for each weight whose masks are new, as soon as one of the optimizer's has a gradient.
+        That is asked once for each weight whose masks are new, as soon as one of the optimizer's has a gradient, but
+        for those whose exact name is included.
         """
         held = self.held[index]
-        asked = [name for name in held if name in self.before]
+        asked = [name for name in held if name in self.before and name not in self.asked_for]
         if not asked or all(weight.grad is None for weight in held.values()):
             return []
         unreached = [name for name in asked if held[name].grad is None]
@@ -133,7 +135,7 @@ class Part(Layers):
 
     def draw(self, look: FirstLook, given: Masks | None) -> None:
         """Draw the masks, or take those that are ``given``, and give the weights their first values."""
-        self.before = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self.before = {name: w.detach().clone() for name, w in self.weights.items() if name not in self.asked_for}
         masks = self.method.first_masks(self, look) if given is None else given
         self.masks = masks.to_match(self.weights)
         with torch.no_grad():
@@ -156,6 +158,19 @@ class Part(Layers):
         for optimizer in optimizers:
             if type(optimizer) not in ENTRYWISE:
                 self.handles.append(optimizer.register_step_post_hook(self.after_step))
+        self.order = []
+        for name in self.weights if self.method.ablates else ():
+            self._note_use(name)
+
+    def _note_use(self, name: str) -> None:
+        """Let the layer of a weight say once when it is used."""
+
+        def note(*_: object) -> None:
+            self.order.append(name)
+            handle.remove()
+
+        handle = self.owners[name].register_forward_pre_hook(note)
+        self.handles.append(handle)
 
     def enter_run(self, total_steps: float, *, fresh: bool) -> None:
         """Begin, or go on with, a run of so many optimizer steps.
@@ -188,7 +203,7 @@ class Part(Layers):
         for handle in self.handles:
             handle.remove()
         self.handles, self.optimizers, self.held = [], [], []
-        self.selected, self.weights, self.before = {}, {}, {}
+        self.selected, self.weights, self.owners, self.before = {}, {}, {}, {}
 
     # --- every optimizer step ------------------------------------------------------------------
 

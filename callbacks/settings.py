@@ -41,6 +41,9 @@ def described(value: object) -> str:
             return f"({', '.join(map(described, value))}{',' if len(value) == 1 else ''})"
     if is_dataclass(value) and not isinstance(value, type):
         shown = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
+        for field in fields(value):
+            if "added" in field.metadata and shown[field.name] == field.default:
+                del shown[field.name]
         return f"{type(value).__qualname__}({_listed(shown)})"
     return re.sub(r" at 0x[0-9a-fA-F]+|(?<=cuda):\d+", "", repr(value))
 

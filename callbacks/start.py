@@ -16,11 +16,12 @@ from torch.optim import Optimizer
 
 from .checkpoint import check_fit, load_parts, no_masks, read_masks
 from .compatibility import check_equal_masks
+from .methods.method import NEVER
 from .observer import callbacks_of
 from .optimizer_steps import Closure, OptimizerSteps
 from .part import Part
 from .probes.first_look import LightningLook
-from .sparsity import Masks
+from .sparsity import Masks, UpdateWindow
 from .sparsity.masks.zeros import count_outside
 from .weight_averages import apply_to_averages, epochs_without_steps
 
@@ -32,7 +33,7 @@ def plan(parts: Sequence[Part], module: nn.Module, optimizers: Sequence[Optimize
         ValueError: two of them select one weight; and as :func:`callbacks.sparsity.select` and the methods do.
     """
     trained = None
-    if optimizers is not None:
+    if optimizers:
         trained = {id(weight) for o in optimizers for group in o.param_groups for weight in group["params"]}
     for index, part in enumerate(parts):
         part.plan(module, trained)
@@ -172,7 +173,7 @@ def leave_unreached(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: S
             "them, or let the first training step use them"
         )
         with torch.no_grad():
-            for name in part.weights if again else names:
+            for name in part.before if again else names:
                 part.weights[name].copy_(part.before[name])
         masks, target = part.masks, part.target
         part.leave_dense(names)
@@ -249,6 +250,18 @@ def enter_run(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequenc
                 f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
             )
         part.enter_run(total, fresh=fresh)
+        if not trainer.fast_dev_run and not _updates(part.method.window, total):  # type: ignore[attr-defined]
+            rank_zero_warn(
+                f"{type(part.method).__name__} updates no masks in a run of {total:.0f} steps with "
+                f"{part.method.window}: the masks stay as they were drawn. Choose a window with a smaller every"
+            )
+
+
+def _updates(window: UpdateWindow, total: float) -> bool:
+    """Return whether there is an update in a run of so many steps, if there is to be one at all."""
+    if window == NEVER or total == math.inf:
+        return True
+    return any(window.due(step, total) for step in range(int(total)))
 
 
 def steps_per_optimizer(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:

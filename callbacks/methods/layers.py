@@ -17,6 +17,8 @@ class Layers:
         budget: how many weights of each layer the method keeps in the end (:meth:`Method.budget`).
         target: how many weights of each layer are to be active now. The masks are checked against it, so that a
             method that changes how many they are says so here.
+        order: names in the order in which a forward pass first uses them, for methods that ablate neurons; empty before
+            the first one.
         averages: the averages of dense gradients, for methods that look at several steps.
         memory: tensors that the method remembers, by purpose and parameter name. They are saved with the masks.
     """
@@ -27,5 +29,6 @@ class Layers:
         self.masks = Masks({})
         self.budget: dict[str, int] = {}
         self.target: dict[str, int] = {}
+        self.order: list[str] = []
         self.averages = GradientAverages()
         self.memory: dict[str, dict[str, Tensor]] = {}

@@ -26,6 +26,7 @@ from ..sparsity import (
 from ..sparsity.masks.sharding import whole_weight, write
 from .layers import Layers
 
+ADDED = {"added": True}  # a field that the settings of earlier runs do not name: it is named unless it has its default
 NEVER = UpdateWindow(every=sys.maxsize, stop=math.inf)
 
 
@@ -87,6 +88,7 @@ class Method:
             them anew; to start from loaded weights choose ``Dense()``.
         include: patterns of parameter names or layer classes to make sparse; see :func:`callbacks.sparsity.select`.
         exclude: patterns to leave dense.
+        transposed: patterns of layers of other libraries whose weights have the inputs in dimension 0.
         masks_from: masks to start with, or a checkpoint of an earlier sparse run that holds them, instead of
             ``sparsity`` and ``distribution``.
         seed: of the random masks and initial values. Give all processes the same.
@@ -101,6 +103,7 @@ class Method:
     initialization: Initialization = UnitScaled()
     include: str | Sequence[str] = "*"
     exclude: str | Sequence[str] = ()
+    transposed: str | Sequence[str] = field(default=(), metadata=ADDED)
     masks_from: str | Path | Masks | None = None
     seed: int = 0
     window: UpdateWindow = field(default=NEVER, init=False, repr=False)  # when the masks are updated
@@ -119,7 +122,7 @@ class Method:
 
     def select(self, module: nn.Module) -> dict[str, SparseWeight]:
         """Return the weights of a module that this method makes sparse."""
-        return select(module, self.include, self.exclude)
+        return select(module, self.include, self.exclude, transposed=self.transposed)
 
     def budget(self, selected: Mapping[str, SparseWeight]) -> dict[str, int]:
         """Return how many weights of each layer are active in the end.

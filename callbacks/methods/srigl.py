@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ from ..sparsity import (
 from ..sparsity.rules.constant_fan_in import fan_in_of
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
-from .method import FirstLook
+from .method import ADDED, FirstLook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class SRigL(DynamicSparseTraining):
 
     A neuron is an output unit: a row of a linear weight, an output channel of a convolution. One that keeps too few
     salient inputs is ablated and leaves its inputs to the others; it may return. Its bias and its norm stay, so that
-    it gives a constant. The last of the selected weights, which makes the output, keeps all its neurons.
+    it gives a constant. The last of the selected weights that the network's forward uses, which makes the output, keeps
+    all its neurons; of a network with several outputs, or under ``torch.compile``, say with ``outputs`` which do.
 
     The callback logs, besides what it logs of :class:`DynamicSparseTraining`, ``sparsity/ablated`` at each update: the
     share of neurons without inputs, over all sparse layers. A layer's budget that its active neurons do not divide is
@@ -44,10 +46,13 @@ class SRigL(DynamicSparseTraining):
             if no neuron of its layer were ablated: the layer's budget over all its neurons, rounded down. At least
             one. 0.3 for convolutional networks, 0.95 for vision transformers.
         ablation: False keeps every neuron.
+        outputs: patterns of names of weights whose neurons are outputs of the network and are never ablated. None takes
+            the weight that the first forward uses last.
 
     Raises:
-        ValueError: ``gamma`` is outside [0, 1]; in ``setup``, when a layer has fewer weights than neurons; masks of
-            ``masks_from`` or of a checkpoint have no constant fan-in; and as :class:`DynamicSparseTraining`.
+        ValueError: ``gamma`` is outside [0, 1]; in ``setup``, when ``outputs`` matches no selected weight, or a layer
+            has fewer weights than neurons; masks of ``masks_from`` or of a checkpoint have no constant fan-in; and as
+            :class:`DynamicSparseTraining`.
 
     Reference:
         Lasby et al. 2024, "Dynamic Sparse Training with Structured Sparsity", section 3. New values are drawn, unless
@@ -61,6 +66,7 @@ class SRigL(DynamicSparseTraining):
 
     gamma: float = 0.3
     ablation: bool = True
+    outputs: str | Sequence[str] | None = field(default=None, metadata=ADDED)
     grow: Score = field(default=Gradient(), init=False)
 
     works_on_shards: ClassVar[bool] = False
@@ -74,6 +80,7 @@ class SRigL(DynamicSparseTraining):
 
     def budget(self, selected: Mapping[str, SparseWeight]) -> dict[str, int]:
         budget = super().budget(selected)
+        self._outputs(list(selected), [])
         for name, layer in selected.items():
             if budget[name] < layer.neurons:
                 raise ValueError(
@@ -119,7 +126,7 @@ class SRigL(DynamicSparseTraining):
 
     def new_mask(self, layers: Layers, name: str, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
         layer, budget = layers.selected[name], layers.budget[name]
-        ablates = self.ablation and name != list(layers.selected)[-1]
+        ablates = self.ablation and name not in self._outputs(list(layers.selected), layers.order)
         mask = exchange_at_constant_fan_in(
             layer.by_neuron(layers.masks[name]),
             layer.by_neuron(drop_score),
@@ -130,6 +137,21 @@ class SRigL(DynamicSparseTraining):
         )
         layers.target[name] = _count(layer, int(mask.any(1).count_nonzero()), budget)
         return layer.from_neurons(mask)
+
+    def _outputs(self, names: Sequence[str], order: Sequence[str]) -> list[str]:
+        """Return the names of weights that make outputs of the network.
+
+        Raises:
+            ValueError: a pattern of ``outputs`` matches none.
+        """
+        if self.outputs is None:
+            used = [name for name in order if name in names]
+            return [used[-1] if used else names[-1]]
+        patterns = [self.outputs] if isinstance(self.outputs, str) else self.outputs
+        for pattern in patterns:
+            if not fnmatch.filter(names, pattern):
+                raise ValueError(f"outputs pattern {pattern!r} matches none of the selected weights {', '.join(names)}")
+        return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _count(layer: SparseWeight, active: int, budget: int) -> int:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks import GradualPruning, MaskObserver, MaskOwner, RigL, SparseTraining, TopKAST
+from callbacks import GradualPruning, MaskObserver, MaskOwner, RigL, SparseTraining, SRigL, TopKAST
 from callbacks.sparsity import PruningWindow, Uniform, UpdateWindow, select
 
 WINDOW = UpdateWindow(5, stop=1.0)
@@ -398,6 +398,33 @@ def test_a_trainer_with_other_optimizers_in_the_middle_of_a_fit_is_refused() -> 
 
     with pytest.raises(RuntimeError, match=r"SGD is about to step at step 8, but was not there when the fit started"):
         fit(Two(), RigL(0.9, window=WINDOW))
+
+
+class HeadFirst(Classifier):
+    """Registers its last layer first or last; it is used last."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        body, head = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 10)
+        del self.network
+        for name, part in [("head", head), ("body", body)] if first else [("body", body), ("head", head)]:
+            self.add_module(name, part)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.head(self.body(batch[0])), batch[1])
+
+
+@pytest.mark.parametrize("outputs", [None, "head.*"])
+@pytest.mark.parametrize("first", [False, True])
+def test_the_output_layer_keeps_its_neurons_wherever_it_is_registered(first: bool, outputs: str | None) -> None:
+    srigl = SRigL(0.9, gamma=0.95, distribution=Uniform(), window=WINDOW, outputs=outputs)
+    fit(HeadFirst(first), srigl)
+    neurons = {name: int(mask.any(1).sum()) for name, mask in srigl.masks.items()}
+    assert neurons["head.weight"] == 10
+    assert neurons["body.2.weight"] < 64
+    with pytest.raises(ValueError, match=r"outputs pattern 'tail' matches none of the selected weights body\.0"):
+        fit(HeadFirst(False), SRigL(0.5, outputs="tail"))
 
 
 # --- layers -----------------------------------------------------------------------------------------

@@ -172,15 +172,19 @@ def test_a_run_cut_short_says_how_sparse_it_became() -> None:
     assert owner.masks.sparsity < 0.79
 
 
-def test_a_weight_without_a_gradient_is_pruned_too() -> None:
+def test_a_weight_without_a_gradient_is_pruned_too_when_its_exact_name_is_included() -> None:
     class Idle(TinyModule):
         def __init__(self) -> None:
             super().__init__()
             self.idle = torch.nn.Linear(10, 10)
 
-    owner = GradualPruning(0.8, window=WHOLE, score=Saliency())
+    owner = GradualPruning(0.8, window=WHOLE, score=Saliency(), include=["*", "idle.weight"])
     fit(Idle(), [owner])
     assert owner.masks.counts["idle.weight"] == 20
+    unnamed = GradualPruning(0.8, window=WHOLE, score=Saliency())
+    with pytest.warns(UserWarning, match=r"the loss does not depend on idle\.weight, which GradualPruning selected"):
+        fit(Idle(), [unnamed])
+    assert "idle.weight" not in unnamed.masks
 
 
 # --- going on -------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from .sparse_weight import SparseWeight
 WEIGHTED_LAYERS = (nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 # Those of their parameters that multiply the input, with the names that spectral_norm and parametrizations give.
 MATRIX_OF_A_LAYER = re.compile(
-    r"weight|weight_orig|weight_[gv]|original\d*|in_proj_weight|[qkv]_proj_weight|weight_(ih|hh|hr)(_l\d+(_reverse)?)?"
+    r"original\d*|(weight|in_proj_weight|[qkv]_proj_weight|weight_(ih|hh|hr)(_l\d+(_reverse)?)?)(_orig|_[gv])?"
 )
 DENSE_LAYERS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
