@@ -110,8 +110,8 @@ class Part(Layers):
             return []
         unreached = [name for name in asked if held[name].grad is None]
         if not unreached:
-            for name in asked:
-                del self.before[name]
+            for name in {*held, *self.asked_for}:
+                self.before.pop(name, None)
         return unreached
 
     def leave_dense(self, names: Collection[str]) -> None:
@@ -135,7 +135,7 @@ class Part(Layers):
 
     def draw(self, look: FirstLook, given: Masks | None) -> None:
         """Draw the masks, or take those that are ``given``, and give the weights their first values."""
-        self.before = {name: w.detach().clone() for name, w in self.weights.items() if name not in self.asked_for}
+        self.before = {name: weight.detach().clone() for name, weight in self.weights.items()}
         masks = self.method.first_masks(self, look) if given is None else given
         self.masks = masks.to_match(self.weights)
         with torch.no_grad():
