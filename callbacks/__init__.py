@@ -1,5 +1,8 @@
 """Sparse training and its monitors as callbacks for any LightningModule."""
 
+from typing import TYPE_CHECKING, Any
+
+from . import deprecated as deprecated  # which jsonargparse looks into
 from .checkpoint import read_masks
 from .files.progress import ExactResume
 from .files.safe_files import read_checkpoint
@@ -35,6 +38,7 @@ from .sparse_training import (
     SRigL,
     TopKAST,
 )
+from .sparsity.old_names import look_up
 
 __all__ = [
     "NM",
@@ -73,3 +77,14 @@ __all__ = [
     "read_masks",
     "read_spectrum",
 ]
+
+FILES = (  # that these classes were in, in YAML of earlier releases
+    *("dynamic", "gradient_flow", "granet", "groups", "hessian", "iterative_pruning", "progress", "prune_at_start"),
+    *("pruning", "retraining", "rewind", "snfs", "structured", "ticket", "top_kast", "training_flops"),
+    "whole_checkpoints",
+)
+
+if not TYPE_CHECKING:  # to a type checker an old name is an error, and so is one that never was
+
+    def __getattr__(name: str) -> Any:
+        return look_up(__name__, name, dict.fromkeys(FILES, ""))

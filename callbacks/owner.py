@@ -255,7 +255,7 @@ class MaskOwner(Returning, pl.Callback):
         self._missing = (
             f"{name} does not hold the masks of its last fit: {why} Another fit would draw the trained weights anew. "
             f"Go on from a checkpoint, with fit(ckpt_path=...), or from its masks, with a new {name}(masks_from=..., "
-            "initialization=Dense())"
+            "initialization=KeepValues())"
         )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

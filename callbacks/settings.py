@@ -12,7 +12,7 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
-from .sparsity import Masks
+from .sparsity import RENAMED, Masks
 
 
 def described(value: object) -> str:
@@ -43,6 +43,17 @@ def described(value: object) -> str:
         shown = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
         return f"{type(value).__qualname__}({_listed(shown)})"
     return re.sub(r" at 0x[0-9a-fA-F]+|(?<=cuda):\d+", "", repr(value))
+
+
+def rewritten(settings: str) -> str:
+    """Return settings that an earlier release may have described as this one describes them.
+
+    Settings that this release described stay equal exactly when they were, so that both sides of a comparison are
+    rewritten.
+    """
+    text = re.sub(r"\w+(?=\()", lambda name: RENAMED.get(name[0], name[0]), settings)
+    text = re.sub(r"\bSparseGroups\(\[(.*)\]\)", r"SparseGroups(\1)", text)
+    return re.sub(r"(, drop=.*?)(, update_replaces_step=\w+)(, gradient_steps=\d+)", r"\3\2\1", text)
 
 
 def _listed(values: Mapping[str, object]) -> str:

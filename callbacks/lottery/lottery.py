@@ -18,12 +18,12 @@ from ..files.safe_files import read_checkpoint, write_whole
 from ..owner import MaskOwner, settings
 from ..settings import described
 from ..sparse_training import SparseTraining
-from ..sparsity import Dense, Masks, Uniform
+from ..sparsity import KeepValues, Masks, Uniform
 from ..sparsity.masks.replica import replica
 from .iterative_pruning import IterativePruning
 from .retraining import Beginning, Retraining, Solution, WeightRewinding
 from .rewind import RewindPoint
-from .stage import MakeTrainer, Stage
+from .stage import LotteryStage, MakeTrainer
 from .ticket import Ticket, TicketTraining, check_same_network
 
 
@@ -150,23 +150,23 @@ class LotteryTicket:
     def _levels(self) -> int:
         return self.pruning.levels if isinstance(self.pruning, IterativePruning) else 1
 
-    def _stage(self, name: str) -> Stage:
+    def _stage(self, name: str) -> LotteryStage:
         pruning = self.pruning
         if isinstance(pruning, IterativePruning):
             about = described(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
         else:
             about = settings(pruning)
         about = f"{about}, rewind_step={self.rewind_step}, seed={self.seed}"
-        return Stage(self.folder / name, f"{name} of a lottery with {about}", self.save_every)
+        return LotteryStage(self.folder / name, f"{name} of a lottery with {about}", self.save_every)
 
-    def _pretrain(self, fits: _Fits) -> Stage:
+    def _pretrain(self, fits: _Fits) -> LotteryStage:
         """The run that is pruned while it trains, or the dense one to prune."""
         stage = self._stage("pretrain")
         if isinstance(self.pruning, IterativePruning):
             owner: MaskOwner = SparseTraining(
                 0.0,
                 distribution=Uniform(),
-                initialization=Dense(),
+                initialization=KeepValues(),
                 include=self.pruning.include,
                 exclude=self.pruning.exclude,
             )
@@ -185,7 +185,7 @@ class LotteryTicket:
         )
         return stage
 
-    def _ticket(self, fits: _Fits, level: int, option: Retraining, solution: Stage) -> Ticket:
+    def _ticket(self, fits: _Fits, level: int, option: Retraining, solution: LotteryStage) -> Ticket:
         """The ticket of a level, from its file if that is there. All ranks compute the same; rank 0 writes."""
         stage = self._stage(f"level-{level}/{option.name}")
         path = stage.folder / "ticket.ckpt"
@@ -197,7 +197,7 @@ class LotteryTicket:
                 write_whole(content, path)
         return Ticket.from_checkpoint(content, path)
 
-    def _beginning(self, fits: _Fits, level: int, option: Retraining, solution: Stage) -> Beginning:
+    def _beginning(self, fits: _Fits, level: int, option: Retraining, solution: LotteryStage) -> Beginning:
         pretrain = self.folder / "pretrain"
         start = read_checkpoint(pretrain / "start.ckpt")
         check_same_network(fits.module, start["state_dict"], f"the run in {str(pretrain)!r}")
@@ -215,7 +215,7 @@ class LotteryTicket:
         )
         return option(found, self._seed(level, 0))
 
-    def _train(self, fits: _Fits, ticket: Ticket, run: int) -> Stage:
+    def _train(self, fits: _Fits, ticket: Ticket, run: int) -> LotteryStage:
         """One training of a ticket."""
         stage = self._stage(f"level-{ticket.level}/{ticket.retraining}/run-{run}")
         module = replica(fits.module)
@@ -237,7 +237,7 @@ class LotteryTicket:
 
 
 def _content(
-    beginning: Beginning, level: int, retraining: str, stage: Stage, module: pl.LightningModule
+    beginning: Beginning, level: int, retraining: str, stage: LotteryStage, module: pl.LightningModule
 ) -> dict[str, Any]:
     """A ticket's file: a checkpoint that training can start from, or go on from."""
     resume = beginning.resume if beginning.resume.get("global_step") else {}  # from step 0 on all is fresh

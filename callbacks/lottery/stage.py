@@ -1,4 +1,4 @@
-"""Stage: one of several fits that follow each other, which can be killed at any moment and goes on."""
+"""LotteryStage: one of several fits that follow each other, which can be killed at any moment and goes on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch.optim import Optimizer
 
 from ..files.safe_files import read_checkpoint, save_checkpoint
 from ..observer import callbacks_of
+from ..settings import rewritten
 
 MakeTrainer = Callable[[list[pl.Callback], Path], pl.Trainer]
 
 
-class Stage(Checkpoint):
+class LotteryStage(Checkpoint):
     """Saves a fit on its way and at its end, and tells its checkpoints from those of other fits.
 
     Lightning calls it after all other callbacks, so their state is complete.
@@ -97,10 +98,10 @@ class Stage(Checkpoint):
             ValueError: it is damaged or of another fit.
         """
         checkpoint = read_checkpoint(path)
-        found = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("identity")
-        if found != self.identity:
+        theirs = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("identity", "an unknown run")
+        if rewritten(theirs) != rewritten(self.identity):
             raise ValueError(
-                f"{str(path)!r} is of {found or 'an unknown run'}, not of {self.identity}: use a folder of its own for "
+                f"{str(path)!r} is of {theirs}, not of {self.identity}: use a folder of its own for "
                 "each lottery, or delete what is there"
             )
         return checkpoint

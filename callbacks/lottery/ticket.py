@@ -15,7 +15,7 @@ from ..checkpoint import STATE_KEY
 from ..files.safe_files import read_checkpoint
 from ..methods import SparseTraining
 from ..owner import MaskOwner
-from ..sparsity import Dense, Masks, Uniform
+from ..sparsity import KeepValues, Masks, Uniform
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,9 @@ class TicketTraining(MaskOwner):
         # sparsity 0 of the weights that have a mask: masks_from alone says what is active
         masks = ticket.masks
         super().__init__(
-            SparseTraining(0.0, distribution=Uniform(), initialization=Dense(), include=list(masks), masks_from=masks)
+            SparseTraining(
+                0.0, distribution=Uniform(), initialization=KeepValues(), include=list(masks), masks_from=masks
+            )
         )
         self.ticket = ticket
 

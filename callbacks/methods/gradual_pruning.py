@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ..sparsity import (
     Cubic,
-    Dense,
     Distribution,
     Initialization,
-    Magnitude,
+    KeepValues,
+    MagnitudeScore,
     Masks,
     PruningWindow,
     Schedule,
@@ -71,10 +71,10 @@ class GradualPruning(Method):
 
     schedule: Schedule = Cubic(0.0, 1.0)
     window: PruningWindow = PruningWindow()
-    score: Score = Magnitude()
+    score: Score = MagnitudeScore()
     scope: Scope = "layer"
     distribution: Distribution = Uniform()
-    initialization: Initialization = Dense()
+    initialization: Initialization = KeepValues()
 
     works_on_shards: ClassVar[bool] = True
     saves_budget_as: ClassVar[str] = "final"

@@ -24,6 +24,7 @@ from ..sparsity import (
     select,
 )
 from ..sparsity.masks.sharding import whole_weight, write
+from ..sparsity.rules.criteria import BatchLoss
 from .layers import Layers
 
 NEVER = UpdateWindow(every=sys.maxsize, stop=math.inf)
@@ -44,7 +45,7 @@ class Moment:
     lr_ratio: float = 1.0
 
 
-Choice = Callable[[nn.Module, "Callable[[Any, Any], Tensor] | None", list[Any]], Masks]
+Choice = Callable[[nn.Module, "BatchLoss | None", list[Any]], Masks]
 
 
 class FirstLook(Protocol):
@@ -56,7 +57,7 @@ class FirstLook(Protocol):
         *,
         what: object,
         batches: int | Sequence[Any],
-        loss: Callable[[Any, Any], Tensor] | None,
+        loss: BatchLoss | None,
         seed: int,
     ) -> Masks:
         """Return the masks that ``choose(module, loss, batches)`` gives on the first process.
@@ -84,7 +85,7 @@ class Method:
         sparsity: fraction of zeros over all selected weights, in [0, 1).
         distribution: how the sparsity differs from layer to layer.
         initialization: first values of the selected weights, given once when the masks are drawn. The default draws
-            them anew; to start from loaded weights choose ``Dense()``.
+            them anew; to start from loaded weights choose ``KeepValues()``.
         include: patterns of parameter names or layer classes to make sparse; see :func:`callbacks.sparsity.select`.
         exclude: patterns to leave dense.
         masks_from: masks to start with, or a checkpoint of an earlier sparse run that holds them, instead of

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..sparsity import (
     Distribution,
-    Gradient,
+    GradientScore,
     Masks,
-    Random,
+    RandomScore,
     Score,
     SparseWeight,
     Uniform,
@@ -37,13 +37,13 @@ class NM(DynamicSparseTraining):
     m does not divide the channels, groups go on at the next tap). So the m weights lie side by side in a row of the
     matrix that 2:4 kernels multiply by, for a convolution that of the weight in memory format channels last.
 
-    A trained network is pruned to the pattern with ``NM(2, 4, start=Magnitude(), initialization=Dense())``.
+    A trained network is pruned to the pattern with ``NM(2, 4, start=MagnitudeScore(), initialization=KeepValues())``.
 
     Args:
         n: active weights of a group, in [1, m].
         m: weights of a group.
         start: the first masks keep the weights with the highest scores of each group. It sees the module's weights
-            and gradients of 0, so that ``Random()`` and ``Magnitude()`` make sense.
+            and gradients of 0, so that ``RandomScore()`` and ``MagnitudeScore()`` make sense.
         fixed: the first masks stay; ``window`` and the arguments of updates mean nothing then.
         grow: as in :class:`DynamicSparseTraining`, like all arguments that are not named here; there are no
             ``sparsity`` and ``distribution``.
@@ -65,9 +65,9 @@ class NM(DynamicSparseTraining):
     n: int = 2
     m: int = 4
     _: KW_ONLY
-    start: Score = Random()
+    start: Score = RandomScore()
     fixed: bool = False
-    grow: Score = Gradient()
+    grow: Score = GradientScore()
     distribution: Distribution = field(default=Uniform(), init=False)
 
     works_on_shards: ClassVar[bool] = False

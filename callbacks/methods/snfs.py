@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..sparsity import Gradient, GradientAverages, Masks, Score, redistribute
+from ..sparsity import GradientAverages, GradientScore, Masks, Score, redistribute
 from ..sparsity.masks.masks import fetch
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
@@ -45,12 +45,12 @@ class SNFS(DynamicSparseTraining):
 
     Example:
         >>> SNFS(0.9, momentum=0.99).grow
-        Gradient()
+        GradientScore()
     """
 
     momentum: float = 0.9
     redistribute: bool = True
-    grow: Score = field(default=Gradient(), init=False)
+    grow: Score = field(default=GradientScore(), init=False)
     gradient_steps: int = field(default=1, init=False)
 
     works_on_shards: ClassVar[bool] = False

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..sparsity import (
-    Gradient,
+    GradientScore,
     Masks,
     Score,
     SparseWeight,
@@ -56,12 +56,12 @@ class SRigL(DynamicSparseTraining):
 
     Example:
         >>> SRigL(0.9, gamma=0.95).grow
-        Gradient()
+        GradientScore()
     """
 
     gamma: float = 0.3
     ablation: bool = True
-    grow: Score = field(default=Gradient(), init=False)
+    grow: Score = field(default=GradientScore(), init=False)
 
     works_on_shards: ClassVar[bool] = False
     saves_budget_as: ClassVar[str] = "budget"

@@ -13,8 +13,10 @@ from torch.optim import Optimizer
 
 from ..observer import MaskObserver
 from ..owner import log_metrics, mask_owner
-from ..probes.probe import Probe, ProbeLoss
+from ..probes.probe import Probe
 from ..sparsity import gradient_flow
+from ..sparsity.analysis.curvature import LossClosure
+from ..sparsity.rules.criteria import BatchLoss
 
 
 class GradientFlowMonitor(MaskObserver):
@@ -56,7 +58,7 @@ class GradientFlowMonitor(MaskObserver):
         every_n_steps: int = 50,
         per_layer: bool = False,
         probe_batch: Any = None,
-        probe_loss: ProbeLoss | None = None,
+        probe_loss: BatchLoss | None = None,
     ) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps is {every_n_steps}; it counts optimizer steps, 1 or more")
@@ -140,10 +142,10 @@ class GradientFlowMonitor(MaskObserver):
             self._probe.stop()
 
 
-def _active_norm(masks: Mapping[str, Tensor]) -> Callable[[Callable[[], Tensor], Mapping[str, nn.Parameter]], float]:
+def _active_norm(masks: Mapping[str, Tensor]) -> Callable[[LossClosure, Mapping[str, nn.Parameter]], float]:
     """Measures the norm of the active gradient."""
 
-    def norm(loss: Callable[[], Tensor], parameters: Mapping[str, nn.Parameter]) -> float:
+    def norm(loss: LossClosure, parameters: Mapping[str, nn.Parameter]) -> float:
         gradients = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
         flows = gradient_flow(
             {name: grad for name, grad in zip(parameters, gradients, strict=True) if grad is not None}, masks

@@ -16,11 +16,12 @@ from torch.optim import Optimizer
 from ..files.safe_files import write_whole
 from ..observer import MaskObserver
 from ..owner import log_metrics, mask_owner
-from ..probes.probe import Probe, ProbeLoss
+from ..probes.probe import Probe
 from ..processes import Returning
 from ..settings import described
-from ..sparsity import Exact, Spectrum, SpectrumMethod
+from ..sparsity import ExactSpectrum, Spectrum, SpectrumMethod
 from ..sparsity.analysis.curvature import Progress
+from ..sparsity.rules.criteria import BatchLoss
 
 
 class HessianSpectrum(MaskObserver, Returning):
@@ -46,7 +47,7 @@ class HessianSpectrum(MaskObserver, Returning):
         around_updates: a number of mask updates, counted from the first one, before and after which to
             measure; or the optimizer steps of such updates.
         active_only: restrict the Hessian to active weights, biases and norms; False: to nothing.
-        method: ``Exact()``, for some ten thousand active weights at most, or ``Lanczos()``.
+        method: ``ExactSpectrum()``, for some ten thousand active weights at most, or ``LanczosSpectrum()``.
         folder: where to write every spectrum, as ``step<8 digits>_<at_step|before_update|after_update>.pt``; see
             :func:`read_spectrum`. A file of an earlier run in the same folder is replaced.
 
@@ -70,12 +71,12 @@ class HessianSpectrum(MaskObserver, Returning):
         self,
         *,
         probe_batch: Any = 1000,
-        probe_loss: ProbeLoss | None = None,
+        probe_loss: BatchLoss | None = None,
         at_steps: Sequence[int] = (),
         every_n_steps: int | None = None,
         around_updates: int | Sequence[int] = 0,
         active_only: bool = True,
-        method: SpectrumMethod = Exact(),
+        method: SpectrumMethod = ExactSpectrum(),
         folder: str | Path | None = None,
     ) -> None:
         if every_n_steps is not None and every_n_steps < 1:
@@ -105,7 +106,8 @@ class HessianSpectrum(MaskObserver, Returning):
             "active_only": active_only,
             "method": method,
         }
-        self._state_key = type(self).__qualname__ + described(measured)  # the same whenever it goes on
+        # the same whenever a fit goes on, also one that a release began in which the methods had shorter names
+        self._state_key = type(self).__qualname__ + described(measured).replace("Spectrum(", "(")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..methods.method import Choice
 from ..sparsity import Masks
+from ..sparsity.rules.criteria import BatchLoss
 from .probe import detached_copy, random_batches, to_device, training_loss, undisturbed
 
 
@@ -31,7 +32,7 @@ class LightningLook:
         *,
         what: object,
         batches: int | Sequence[Any],
-        loss: Callable[[Any, Any], Tensor] | None,
+        loss: BatchLoss | None,
         seed: int,
     ) -> Masks:
         if isinstance(batches, int):
@@ -56,7 +57,7 @@ class LightningLook:
             batches = random_batches(self._trainer.train_dataloader, count, "batches", seed)
         return [to_device(self._trainer, self._module, batch) for batch in batches]
 
-    def _loss(self, given: Callable[[Any, Any], Tensor] | None) -> Callable[[Any, Any], Tensor] | None:
+    def _loss(self, given: BatchLoss | None) -> BatchLoss | None:
         if given is None and not self._module.automatic_optimization:
             return None
 

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..compatibility import check_whole
 from ..sparsity import generator_for
+from ..sparsity.analysis.curvature import LossClosure
 from ..sparsity.masks.replica import replica
-
-ProbeLoss = Callable[[pl.LightningModule, Any], Tensor]
+from ..sparsity.rules.criteria import BatchLoss
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Probe:
         ValueError: a number of samples is below 1.
     """
 
-    def __init__(self, batch: Any, loss: ProbeLoss | None) -> None:
+    def __init__(self, batch: Any, loss: BatchLoss | None) -> None:
         if isinstance(batch, int) and batch < 1:
             raise ValueError(f"probe_batch is {batch}; as a number it counts samples, 1 or more")
         self.batch = batch
@@ -63,7 +63,7 @@ class Probe:
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        measurement: Callable[[Callable[[], Tensor], dict[str, nn.Parameter]], T],
+        measurement: Callable[[LossClosure, dict[str, nn.Parameter]], T],
         *,
         autocast: bool = True,
     ) -> T:

@@ -1,19 +1,22 @@
 """The plain-torch core of sparse training: no Lightning, no logging, no files."""
 
+from typing import TYPE_CHECKING, Any
+
 from .analysis.curvature import hessian, hessian_vector_product, lanczos_extremes
 from .analysis.flops import Flops, multiply_adds
 from .analysis.flow import GradientFlow, gradient_flow
 from .analysis.propagation import Signal, heterogeneous_masks, signal_propagation
-from .analysis.spectrum import Exact, Lanczos, Spectrum, SpectrumMethod
+from .analysis.spectrum import ExactSpectrum, LanczosSpectrum, Spectrum, SpectrumMethod
 from .analysis.storage import storage_bytes
 from .masks.masks import Masks
 from .masks.randomness import generator_for
 from .masks.selection import SparseWeight, select
+from .old_names import look_up
 from .rules.averages import GradientAverages
 from .rules.constant_fan_in import exchange_at_constant_fan_in
 from .rules.criteria import SNIP, Criterion, GraSP, OneShotMagnitude, SynFlow
 from .rules.distributions import ER, ERK, Distribution, Uniform
-from .rules.initialization import Dense, Initialization, LayerScaled, UnitScaled
+from .rules.initialization import Initialization, KeepValues, LayerScaled, UnitScaled
 from .rules.n_of_m import n_of_m
 from .rules.one_shot import choose_masks, prune
 from .rules.redistribution import apportion, redistribute
@@ -22,13 +25,22 @@ from .rules.schedules import (
     Cosine,
     Cubic,
     InversePower,
-    Linear,
+    LinearDecay,
     ProportionalToLR,
     PruningWindow,
     Schedule,
     UpdateWindow,
 )
-from .rules.scores import Gradient, Inverted, Magnitude, Random, Saliency, Score, drop_and_grow, top_k
+from .rules.scores import (
+    GradientScore,
+    InvertedScore,
+    MagnitudeScore,
+    RandomScore,
+    SaliencyScore,
+    Score,
+    drop_and_grow,
+    top_k,
+)
 from .rules.updates import drop_and_grow_per_row, prune_globally, top_per_row
 
 __all__ = [
@@ -39,27 +51,27 @@ __all__ = [
     "Cosine",
     "Criterion",
     "Cubic",
-    "Dense",
     "Distribution",
-    "Exact",
+    "ExactSpectrum",
     "Flops",
     "GraSP",
-    "Gradient",
     "GradientAverages",
     "GradientFlow",
+    "GradientScore",
     "Initialization",
     "InversePower",
-    "Inverted",
-    "Lanczos",
+    "InvertedScore",
+    "KeepValues",
+    "LanczosSpectrum",
     "LayerScaled",
-    "Linear",
-    "Magnitude",
+    "LinearDecay",
+    "MagnitudeScore",
     "Masks",
     "OneShotMagnitude",
     "ProportionalToLR",
     "PruningWindow",
-    "Random",
-    "Saliency",
+    "RandomScore",
+    "SaliencyScore",
     "Schedule",
     "Score",
     "Signal",
@@ -92,3 +104,21 @@ __all__ = [
     "top_k",
     "top_per_row",
 ]
+
+RENAMED = {  # old names of classes, which work for one release
+    "Dense": "KeepValues",
+    "Exact": "ExactSpectrum",
+    "Gradient": "GradientScore",
+    "Inverted": "InvertedScore",
+    "Lanczos": "LanczosSpectrum",
+    "Linear": "LinearDecay",
+    "Magnitude": "MagnitudeScore",
+    "Random": "RandomScore",
+    "Saliency": "SaliencyScore",
+}
+FILES = ("criteria", "distributions", "initialization", "schedules", "scores", "spectrum", "updates")  # in older YAML
+
+if not TYPE_CHECKING:  # to a type checker an old name is an error, and so is one that never was
+
+    def __getattr__(name: str) -> Any:
+        return look_up(__name__, name, RENAMED | dict.fromkeys(FILES, ""))

@@ -23,7 +23,7 @@ from callbacks import (
     read_masks,
 )
 from callbacks.lottery.ticket import Ticket, TicketTraining
-from callbacks.sparsity import ERK, SNIP, Cosine, Magnitude, PruningWindow, UpdateWindow
+from callbacks.sparsity import ERK, SNIP, Cosine, MagnitudeScore, PruningWindow, UpdateWindow
 
 FAST = {"window": WINDOW, "drop_fraction": Cosine(0.5)}
 CONV, HIDDEN, LAST = "network.0.weight", "network.4.weight", "network.6.weight"
@@ -91,7 +91,7 @@ def test_observers_see_all_masks_once_a_step_and_each_method_moves_its_own() -> 
         lambda: RigL(0.8, seed=3, **FAST),
         lambda: SRigL(0.8, seed=3, gamma=0.7, **FAST),
         lambda: PruneAtStart(0.8, criterion=SNIP(), seed=3),
-        lambda: GradualPruning(0.8, window=PruningWindow(4, start=0.0, stop=1.0), score=Magnitude()),
+        lambda: GradualPruning(0.8, window=PruningWindow(4, start=0.0, stop=1.0), score=MagnitudeScore()),
     ],
 )
 def test_a_method_in_a_group_does_what_it_does_alone(build) -> None:

@@ -34,8 +34,8 @@ from callbacks import (
     WeightRewinding,
     read_masks,
 )
-from callbacks.lottery.stage import Stage
-from callbacks.sparsity import Dense, Masks
+from callbacks.lottery.stage import LotteryStage
+from callbacks.sparsity import KeepValues, Masks
 
 SCRIPT = Path(__file__).parents[1] / "lottery_run.py"
 ROOT = SCRIPT.parents[1]
@@ -111,7 +111,7 @@ def test_a_run_is_a_plain_fit_of_the_ticket_with_fresh_optimizer_and_full_schedu
     ticket = Ticket.read(paper / "level-1/weights/ticket.ckpt")
     plain = module()
     ticket.apply(plain)
-    owner = SparseTraining(masks_from=ticket.path, initialization=Dense())
+    owner = SparseTraining(masks_from=ticket.path, initialization=KeepValues())
     make_trainer([owner], paper, enable_checkpointing=False).fit(plain, data_in(mnist)(1 + number))
     assert load(ticket.trained[number])["global_step"] == STEPS
     assert_equal(weights_of(ticket.trained[number]), dict(plain.state_dict()))
@@ -181,7 +181,7 @@ def test_a_kill_between_the_last_step_and_the_product_changes_nothing(
         return make_trainer(callbacks, folder, **limit)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stage, "on_train_end", lambda *_: crash())
+        patch.setattr(LotteryStage, "on_train_end", lambda *_: crash())
         with pytest.raises(KilledError):
             run(tmp_path, mnist, make, rewind_step=2)
     assert load(tmp_path / "pretrain/last.ckpt")["global_step"] == STEPS

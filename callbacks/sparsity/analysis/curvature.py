@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ..masks.randomness import generator_for
 
-Loss = Callable[[], Tensor]
+LossClosure = Callable[[], Tensor]
 Progress = Callable[[int, int], None]  # how many are done, of how many
 
 
 def hessian(
-    loss: Loss,
+    loss: LossClosure,
     parameters: Mapping[str, Tensor],
     masks: Mapping[str, Tensor] | None = None,
     *,
@@ -57,7 +57,7 @@ def hessian(
     if needed > max_gib:
         raise ValueError(
             f"the exact Hessian of {size:,} entries takes {needed:.3g} GiB, more than max_gib={max_gib}: use "
-            "Lanczos, which needs only products, or a higher sparsity, or raise max_gib"
+            "LanczosSpectrum, which needs only products, or a higher sparsity, or raise max_gib"
         )
     gradient = ActiveGradient(loss, parameters, active)
     matrix = torch.zeros(size, size, dtype=torch.float64)
@@ -78,7 +78,7 @@ def hessian(
 
 
 def hessian_vector_product(
-    loss: Loss, parameters: Mapping[str, Tensor], vector: Tensor, masks: Mapping[str, Tensor] | None = None
+    loss: LossClosure, parameters: Mapping[str, Tensor], vector: Tensor, masks: Mapping[str, Tensor] | None = None
 ) -> Tensor:
     """The product of :func:`hessian` and ``vector``, without the matrix.
 
@@ -106,7 +106,7 @@ def hessian_vector_product(
 
 
 def lanczos_extremes(
-    loss: Loss, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None, *, k: int = 1
+    loss: LossClosure, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None, *, k: int = 1
 ) -> tuple[Tensor, Tensor]:
     """The k smallest and the k largest eigenvalues of :func:`hessian`, from its products with vectors.
 
@@ -178,7 +178,7 @@ def active_entries(parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor]
 class ActiveGradient:
     """The gradient of a loss with its graph, ready to be differentiated again."""
 
-    def __init__(self, loss: Loss, parameters: Mapping[str, Tensor], active: Mapping[str, Tensor]) -> None:
+    def __init__(self, loss: LossClosure, parameters: Mapping[str, Tensor], active: Mapping[str, Tensor]) -> None:
         self.parameters = list(parameters.values())
         self.active = list(active.values())
         self.size = sum(map(len, self.active))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..masks.randomness import generator_for
-from .curvature import ActiveGradient, Loss, Progress, active_entries, hessian
+from .curvature import ActiveGradient, LossClosure, Progress, active_entries, hessian
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class SpectrumMethod(ABC):
     @abstractmethod
     def __call__(
         self,
-        loss: Loss,
+        loss: LossClosure,
         parameters: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None = None,
         *,
@@ -111,7 +111,7 @@ class SpectrumMethod(ABC):
 
 
 @dataclass(frozen=True)
-class Exact(SpectrumMethod):
+class ExactSpectrum(SpectrumMethod):
     """All eigenvalues of the exact Hessian.
 
     Args:
@@ -122,7 +122,7 @@ class Exact(SpectrumMethod):
 
     Example:
         >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
-        >>> Exact()(lambda: (w**3).sum(), {"w": w}).eigenvalues
+        >>> ExactSpectrum()(lambda: (w**3).sum(), {"w": w}).eigenvalues
         tensor([-12.,   6.], dtype=torch.float64)
     """
 
@@ -130,7 +130,7 @@ class Exact(SpectrumMethod):
 
     def __call__(
         self,
-        loss: Loss,
+        loss: LossClosure,
         parameters: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None = None,
         *,
@@ -141,7 +141,7 @@ class Exact(SpectrumMethod):
 
 
 @dataclass(frozen=True)
-class Lanczos(SpectrumMethod):
+class LanczosSpectrum(SpectrumMethod):
     """An estimate of the spectrum of a Hessian of any size, by stochastic Lanczos quadrature.
 
     The extremes converge first. Elsewhere eigenvalues merge that are closer than about 1 / steps of the largest
@@ -163,7 +163,7 @@ class Lanczos(SpectrumMethod):
 
     Example:
         >>> w = torch.tensor([1.0, -2.0, -1.0, 3.0], requires_grad=True)
-        >>> round(Lanczos()(lambda: (w**3).sum(), {"w": w}).largest, 3)
+        >>> round(LanczosSpectrum()(lambda: (w**3).sum(), {"w": w}).largest, 3)
         18.0
     """
 
@@ -178,7 +178,7 @@ class Lanczos(SpectrumMethod):
 
     def __call__(
         self,
-        loss: Loss,
+        loss: LossClosure,
         parameters: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None = None,
         *,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> loss
+BatchLoss = Callable[[Any, Any], Tensor]  # (network, batch) -> loss
 
 
 class Criterion(ABC):
@@ -25,7 +25,7 @@ class Criterion(ABC):
 
     @abstractmethod
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         """Scores of each weight's shape.
 
@@ -44,7 +44,7 @@ class OneShotMagnitude(Criterion):
     uses_data: ClassVar[bool] = False
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         return {name: weight.detach().abs() for name, weight in weights.items()}
 
@@ -61,7 +61,7 @@ class SNIP(Criterion):
     """
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         gradients = _mean_gradients(network, weights, _needed(self, loss, batches), batches)
         return {name: (weight.detach() * gradients[name]).abs() for name, weight in weights.items()}
@@ -82,7 +82,7 @@ class GraSP(Criterion):
     """
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         loss = _needed(self, loss, batches)
         means = _mean_gradients(network, weights, loss, batches)
@@ -127,7 +127,7 @@ class SynFlow(Criterion):
         return self.iterations
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         if not batches:
             raise ValueError("SynFlow needs a batch, for the shape of a sample: give batches=[inputs]")
@@ -158,14 +158,14 @@ def _inputs(batch: Any) -> Tensor:
     raise ValueError(f"SynFlow found no tensor of floats in a batch ({type(batch).__name__}): give batches=[inputs]")
 
 
-def _needed(criterion: Criterion, loss: Loss | None, batches: Sequence[Any]) -> Loss:
+def _needed(criterion: Criterion, loss: BatchLoss | None, batches: Sequence[Any]) -> BatchLoss:
     if loss is None or not batches:
         raise ValueError(f"{criterion} needs the gradient of a loss: give loss and at least one batch")
     return loss
 
 
 def _mean_gradients(
-    network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss, batches: Sequence[Any]
+    network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss, batches: Sequence[Any]
 ) -> dict[str, Tensor]:
     """Gradient of the mean loss over the batches."""
     means = {name: torch.zeros_like(weight) for name, weight in weights.items()}

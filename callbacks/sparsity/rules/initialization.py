@@ -27,7 +27,7 @@ class Initialization(ABC):
 
 
 @dataclass(frozen=True)
-class Dense(Initialization):
+class KeepValues(Initialization):
     """Keep the values the layer was made, or loaded, with: "masked dense" in the paper."""
 
     def __call__(self, weight: SparseWeight, mask: Tensor, generator: torch.Generator) -> Tensor:

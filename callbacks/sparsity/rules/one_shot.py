@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..masks.masks import Masks, check_not_empty
 from ..masks.replica import replica
 from ..masks.selection import select
-from .criteria import Criterion, Loss, OneShotMagnitude
+from .criteria import BatchLoss, Criterion, OneShotMagnitude
 from .distributions import Distribution, Uniform
 from .scores import top_k
 from .updates import prune_globally
@@ -29,12 +29,12 @@ def prune(
     include: str | Sequence[str] = "*",
     exclude: str | Sequence[str] = (),
     masks: Mapping[str, Tensor] | None = None,
-    loss: Loss | None = None,
+    loss: BatchLoss | None = None,
     batches: Sequence[Any] = (),
 ) -> Masks:
     """Prune a network, trained or not: set the weights that matter least to 0 and return the masks.
 
-    A sparse fit goes on from there with ``SparseTraining(masks_from=masks, initialization=Dense())``.
+    A sparse fit goes on from there with ``SparseTraining(masks_from=masks, initialization=KeepValues())``.
 
     Args:
         module: changed in place, and not otherwise than by zeros.
@@ -73,7 +73,7 @@ def choose_masks(
     *,
     scope: Scope = "layer",
     masks: Mapping[str, Tensor] | None = None,
-    loss: Loss | None = None,
+    loss: BatchLoss | None = None,
     batches: Sequence[Any] = (),
 ) -> Masks:
     """The masks that a criterion chooses; the network stays as it is.

@@ -56,7 +56,7 @@ class InversePower(Schedule):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class LinearDecay(Schedule):
     """From ``initial`` to ``final`` along a straight line."""
 
     initial: float

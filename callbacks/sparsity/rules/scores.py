@@ -28,7 +28,7 @@ class Score(ABC):
 
 
 @dataclass(frozen=True)
-class Magnitude(Score):
+class MagnitudeScore(Score):
     """|w|."""
 
     needs_gradient: ClassVar[bool] = False
@@ -39,7 +39,7 @@ class Magnitude(Score):
 
 
 @dataclass(frozen=True)
-class Gradient(Score):
+class GradientScore(Score):
     """|dL/dw|, the growth rule of RigL (Evci et al. 2020, section 3)."""
 
     draws: ClassVar[bool] = False
@@ -49,7 +49,7 @@ class Gradient(Score):
 
 
 @dataclass(frozen=True)
-class Saliency(Score):
+class SaliencyScore(Score):
     """|w * dL/dw|, the first-order change of the loss when a weight is removed (SNIP, Lee et al. 2019)."""
 
     draws: ClassVar[bool] = False
@@ -59,12 +59,12 @@ class Saliency(Score):
 
 
 @dataclass(frozen=True)
-class Inverted(Score):
+class InvertedScore(Score):
     """The negative of another score: what it would keep or grow first comes last.
 
     Reference:
         Evci et al. 2022, the control "RigL inverted" grows where the gradient is smallest:
-        ``DynamicSparseTraining(grow=Inverted(Gradient()))``.
+        ``DynamicSparseTraining(grow=InvertedScore(GradientScore()))``.
     """
 
     score: Score
@@ -74,7 +74,7 @@ class Inverted(Score):
 
 
 @dataclass(frozen=True)
-class Random(Score):
+class RandomScore(Score):
     """Uniform in [0, 1), the growth rule of SET (Mocanu et al. 2018); equal on all ranks."""
 
     needs_gradient: ClassVar[bool] = False

@@ -219,7 +219,9 @@ def test_a_matrix_too_large_is_refused_with_its_size_before_the_loss_is_computed
     def loss() -> Tensor:
         raise AssertionError("computed")
 
-    with pytest.raises(ValueError, match=r"of 44,100 entries takes 14.5 GiB, more than max_gib=2.0: use Lanczos"):
+    with pytest.raises(
+        ValueError, match=r"of 44,100 entries takes 14.5 GiB, more than max_gib=2.0: use LanczosSpectrum"
+    ):
         hessian(loss, {"weight": weight})
 
 

@@ -1,0 +1,85 @@
+"""Names of earlier releases work for one more release, in Python and in YAML, and say what to write instead."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+from jsonargparse import ArgumentParser
+
+import callbacks
+from callbacks import sparsity
+from callbacks.sparsity import GradientScore, InvertedScore, KeepValues
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {"Linear": (0.3,), "Inverted": (GradientScore(),)}
+YAML = """
+    class_path: callbacks.DynamicSparseTraining
+    init_args:
+      initialization: {package}Dense
+      drop: {{class_path: {package}Inverted, init_args: {{score: {package}Gradient}}}}
+      drop_fraction: {{class_path: {package}Linear, init_args: {{initial: 0.4}}}}
+"""
+
+
+def from_yaml(text: str) -> Any:
+    parser = ArgumentParser()
+    parser.add_argument("--callback", type=pl.Callback)
+    return parser.instantiate(parser.parse_args([f"--callback={text}"])).callback
+
+
+@pytest.mark.parametrize(("old", "new"), sparsity.RENAMED.items())
+def test_an_old_class_is_the_new_one(old: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"callbacks.sparsity.{old} is deprecated.*sparsity.{new}") as warned:
+        assert getattr(sparsity, old) is getattr(sparsity, new)
+    assert warned[0].filename == __file__
+    assert new in sparsity.__all__
+    assert old not in sparsity.__all__
+
+
+def test_an_old_name_is_imported() -> None:
+    with pytest.warns(DeprecationWarning, match="use callbacks.sparsity.KeepValues"):
+        from callbacks.sparsity import Dense  # type: ignore[attr-defined]
+    assert Dense is KeepValues
+
+
+@pytest.mark.parametrize(("old", "new"), sparsity.RENAMED.items())
+def test_a_short_name_makes_the_new_class(old: str, new: str) -> None:
+    arguments = ARGUMENTS.get(old, ())
+    with pytest.warns(DeprecationWarning, match=f"{old} is deprecated.*use {new}"):
+        made = getattr(callbacks.deprecated, old)(*arguments)
+    assert made == getattr(sparsity, new)(*arguments)
+
+
+@pytest.mark.parametrize("package", ["callbacks.sparsity.", ""])
+def test_old_names_in_yaml(package: str) -> None:
+    with pytest.warns(DeprecationWarning, match="is deprecated"):
+        callback = from_yaml(YAML.format(package=package))
+    method = callback.parts[0].method
+    assert method.initialization == KeepValues()
+    assert method.drop == InvertedScore(GradientScore())
+    assert method.drop_fraction == sparsity.LinearDecay(0.4)
+
+
+def test_old_files_in_yaml() -> None:
+    """The configuration of a run may hold the path of a file, if its YAML did."""
+    text = "{class_path: callbacks.dynamic.RigL, init_args: {drop: callbacks.sparsity.scores.Magnitude}}"
+    with pytest.warns(DeprecationWarning, match="is deprecated"):
+        callback = from_yaml(text)
+    assert isinstance(callback, callbacks.RigL)
+    assert callback.parts[0].method.drop == sparsity.MagnitudeScore()
+
+
+def test_what_is_not_old_does_not_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        callback = from_yaml("{class_path: RigL, init_args: {initialization: LayerScaled}}")
+    assert callback.parts[0].method.initialization == sparsity.LayerScaled()
+
+
+@pytest.mark.parametrize("package", ["callbacks", "callbacks.sparsity"])
+def test_a_name_that_never_was_is_refused(package: str) -> None:
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Nonsense'"):
+        importlib.import_module(package).Nonsense  # noqa: B018
