@@ -52,8 +52,14 @@ def rewritten(settings: str) -> str:
     rewritten.
     """
     text = re.sub(r"\w+(?=\()", lambda name: RENAMED.get(name[0], name[0]), settings)
+    text = re.sub(r"\b(start|stop)=(\d+)(?:\.0)?(?=[,)])", _time, text)
     text = re.sub(r"\bSparseGroups\(\[(.*)\]\)", r"SparseGroups(\1)", text)
     return re.sub(r"(, drop=.*?)(, update_replaces_step=\w+)(, gradient_steps=\d+)", r"\3\2\1", text)
+
+
+def _time(found: re.Match[str]) -> str:
+    """Return a time as it is today: 0 and 1 are fractions of a run, what is above counts its steps."""
+    return f"{found[1]}={found[2] if int(found[2]) > 1 else float(found[2])}"
 
 
 def _listed(values: Mapping[str, object]) -> str:

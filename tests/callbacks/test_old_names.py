@@ -83,3 +83,14 @@ def test_what_is_not_old_does_not_warn() -> None:
 def test_a_name_that_never_was_is_refused(package: str) -> None:
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Nonsense'"):
         importlib.import_module(package).Nonsense  # noqa: B018
+
+
+def test_times_in_yaml() -> None:
+    def window(text: str) -> sparsity.UpdateWindow:
+        return from_yaml(f"{{class_path: callbacks.RigL, init_args: {{window: {text}}}}}").parts[0].method.window
+
+    assert repr(window("{start: 12, stop: 1.0}")) == "UpdateWindow(every=100, start=12, stop=1.0)"
+    with pytest.raises(ValueError, match=r"stop is the int 1.* write 1\.0"):
+        window("{stop: 1}")
+    with pytest.warns(DeprecationWarning, match="use the int 7000"):
+        assert window("{stop: 7000.0}").stop == 7000  # as in the config.yaml of a run

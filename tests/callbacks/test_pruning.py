@@ -103,7 +103,7 @@ def test_a_layer_of_tiny_weights_keeps_one_under_a_global_threshold() -> None:
     module = TinyModule()
     with torch.no_grad():
         module.network[6].weight *= 1e-6
-    owner = GradualPruning(0.95, window=PruningWindow(4, 0, 0.1), scope="global")
+    owner = GradualPruning(0.95, window=PruningWindow(4, 0.0, 0.1), scope="global")
     fit(module, [owner])
     assert owner.masks.counts["network.6.weight"] == 1
     assert sum(owner.masks.counts.values()) == sum(Uniform()(_shapes(owner), 0.95).values())

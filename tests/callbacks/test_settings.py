@@ -163,14 +163,17 @@ def test_a_lottery_knows_its_folder_whatever_the_order_of_a_set(tmp_path: Path) 
 
 DESCRIBED_EARLIER = {
     "gmp": (
-        lambda: GradualPruning(0.8, window=PruningWindow(4, stop=0.5)),
+        lambda: GradualPruning(0.8, window=PruningWindow(4, start=0.0, stop=1.0)),
         "GradualPruning(sparsity=0.8, distribution=Uniform(first_layer_dense=False), initialization=Dense(), "
-        "include='*', exclude=(), masks_from=None, seed=0, window=PruningWindow(every=4, start=0.25, stop=0.5), "
+        "include='*', exclude=(), masks_from=None, seed=0, window=PruningWindow(every=4, start=0, stop=1), "
         "schedule=Cubic(initial=0.0, final=1.0), score=Magnitude(), scope='layer')",
     ),
     "groups": (
         lambda: SparseGroups(
-            [DynamicSparseTraining(include="*0*", grow=InvertedScore(GradientScore())), SRigL(0.5, include="*4*")]
+            [
+                DynamicSparseTraining(include="*0*", grow=InvertedScore(GradientScore())),
+                SRigL(0.5, include="*4*", window=UpdateWindow(stop=7000)),
+            ]
         ),
         "SparseGroups([DynamicSparseTraining(sparsity=0.9, distribution=ERK(power=1.0), "
         "initialization=UnitScaled(mode='fan_in', distribution='normal', scale=2.0), include='*0*', exclude=(), "
@@ -178,7 +181,7 @@ DESCRIBED_EARLIER = {
         "grow=Inverted(score=Gradient()), drop_fraction=Cosine(initial=0.3), update_replaces_step=True, "
         "gradient_steps=1), SRigL(sparsity=0.5, distribution=ERK(power=1.0), initialization=UnitScaled(mode='fan_in', "
         "distribution='normal', scale=2.0), include='*4*', exclude=(), masks_from=None, seed=0, "
-        "window=UpdateWindow(every=100, start=0.0, stop=0.75), drop=Magnitude(), grow=Gradient(), "
+        "window=UpdateWindow(every=100, start=0.0, stop=7000.0), drop=Magnitude(), grow=Gradient(), "
         "drop_fraction=Cosine(initial=0.3), update_replaces_step=True, gradient_steps=1, gamma=0.3, ablation=True)])",
     ),
 }
