@@ -52,6 +52,7 @@ def rewritten(settings: str) -> str:
     rewritten.
     """
     text = re.sub(r"\w+(?=\()", lambda name: RENAMED.get(name[0], name[0]), settings)
+    text = re.sub(r"\bstart=(?=\w+\()", "first_score=", text)  # of NM
     text = re.sub(r"\b(start|stop)=(\d+)(?:\.0)?(?=[,)])", _time, text)
     text = re.sub(r"\bSparseGroups\(\[(.*)\]\)", r"SparseGroups(\1)", text)
     return re.sub(r"(, drop=.*?)(, update_replaces_step=\w+)(, gradient_steps=\d+)", r"\3\2\1", text)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..sparsity import Masks, prune_globally, top_k
+from ..sparsity.rules.one_shot import Scope, check_scope
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class IterativePruning:
 
     share: float = 0.2
     levels: int = 10
-    scope: Literal["global", "layer"] = "global"
+    scope: Scope = "global"
     include: str | Sequence[str] = "*"
     exclude: str | Sequence[str] = ()
 
@@ -47,8 +47,7 @@ class IterativePruning:
             raise ValueError(f"IterativePruning.share is {self.share}; it lies between 0 and 1")
         if self.levels < 1:
             raise ValueError(f"IterativePruning.levels is {self.levels}; it is 1 or more")
-        if self.scope not in ("global", "layer"):
-            raise ValueError(f"IterativePruning.scope is {self.scope!r}; choose global or layer")
+        check_scope(self.scope)
 
     @torch.no_grad()
     def __call__(self, masks: Masks, weights: Mapping[str, Tensor]) -> Masks:

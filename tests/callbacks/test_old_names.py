@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 import callbacks
 from callbacks import sparsity
+from callbacks.owner import settings
 from callbacks.sparsity import GradientScore, InvertedScore, KeepValues
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {"Linear": (0.3,), "Inverted": (GradientScore(),)}
@@ -94,3 +95,16 @@ def test_times_in_yaml() -> None:
         window("{stop: 1}")
     with pytest.warns(DeprecationWarning, match="use the int 7000"):
         assert window("{stop: 7000.0}").stop == 7000  # as in the config.yaml of a run
+
+
+def test_an_old_argument() -> None:
+    with pytest.warns(
+        DeprecationWarning, match=r"NM\(start=MagnitudeScore\(\)\) is deprecated.*use first_score"
+    ) as one:
+        owner = callbacks.NM(2, 4, start=sparsity.MagnitudeScore())
+    assert one[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="use first_score"):
+        other = from_yaml("{class_path: callbacks.NM, init_args: {start: callbacks.sparsity.MagnitudeScore}}")
+    new = callbacks.NM(2, 4, first_score=sparsity.MagnitudeScore())
+    assert settings(owner) == settings(new)
+    assert other.parts[0].method.first_score == sparsity.MagnitudeScore()

@@ -16,6 +16,7 @@ from methods import METHODS, Method
 from torch import nn
 
 from callbacks import (
+    NM,
     DynamicSparseTraining,
     GradualPruning,
     HessianSpectrum,
@@ -31,7 +32,7 @@ from callbacks import (
 )
 from callbacks.lottery.iterative_pruning import IterativePruning
 from callbacks.owner import settings
-from callbacks.settings import described
+from callbacks.settings import described, rewritten
 from callbacks.sparsity import SNIP, GradientScore, InvertedScore, LanczosSpectrum, Masks, PruningWindow, UpdateWindow
 from callbacks.sparsity.analysis.spectrum import SpectrumMethod
 
@@ -207,6 +208,11 @@ def test_a_folder_of_an_earlier_release_is_known(build: Callable[[], MaskOwner],
     assert again.masks.digest() == found.masks.digest()
     with pytest.raises(ValueError, match="of a lottery with .*, not of"):
         next(LotteryTicket(tmp_path, SparseTraining(0.8)).run(TinyModule(), loader(), forget))
+
+
+def test_an_argument_of_an_earlier_release_is_known() -> None:
+    assert rewritten("NM(n=2, start=Random(), fixed=True)") == "NM(n=2, first_score=RandomScore(), fixed=True)"
+    assert rewritten(settings(NM(2, 4))) == settings(NM(2, 4))
 
 
 def test_a_measurement_is_known_by_its_method_not_by_where_that_lies() -> None:

@@ -198,7 +198,7 @@ def test_grown_weights_have_the_largest_gradients_of_their_group() -> None:
 def test_a_trained_network_is_pruned_to_the_pattern_by_magnitude() -> None:
     module = TinyModule()
     weights = {f"network.{i}.weight": module.network[i].weight.detach().clone() for i in (4, 6)}
-    owner = NM(include="Linear", start=MagnitudeScore(), initialization=KeepValues(), fixed=True)
+    owner = NM(include="Linear", first_score=MagnitudeScore(), initialization=KeepValues(), fixed=True)
     fit(module, [owner], max_steps=1)
     expected = Masks({name: n_of_m(weight.abs(), 2, 4) for name, weight in weights.items()})
     assert owner.masks.digest() == expected.digest()
