@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from .methods import FirstLook, Layers, Method, Moment
-from .sparsity import GradientAverages, Masks, SparseWeight
+from .sparsity import Masks, SparseWeight
 from .sparsity.masks.masks import clear_state, fetch, zero_inactive
 from .sparsity.masks.sharding import agreed, local_shard
+from .sparsity.rules.averages import GradientAverages
 
 # Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
 # mix entries, the masks are applied again.

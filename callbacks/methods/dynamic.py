@@ -26,12 +26,12 @@ from ..sparsity.masks.sharding import gather, is_sharded
 from .layers import Layers
 from .method import Method, Moment
 
-NO_NUMBERS = torch.Generator()  # for scores that draw none
+NO_NUMBERS = torch.Generator()  # for scores that draw no random numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicSparseTraining(Method):
-    """Every ``window.every`` optimizer steps, drop some active weights of each layer and grow as many.
+    """Drop some active weights of each layer and grow as many, every ``window.every`` optimizer steps.
 
     An update whose weights or gradients are not finite is put off to the next step and counted. Grown
     weights start at exactly 0 with cleared optimizer state; a weight that is dropped and grown in the same

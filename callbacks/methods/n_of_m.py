@@ -9,19 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..sparsity import (
-    Distribution,
-    GradientScore,
-    Masks,
-    RandomScore,
-    Score,
-    SparseWeight,
-    Uniform,
-    drop_and_grow_per_row,
-    generator_for,
-    n_of_m,
-)
+from ..sparsity import Distribution, GradientScore, Masks, RandomScore, Score, SparseWeight, Uniform, generator_for
 from ..sparsity.old_names import warn_renamed
+from ..sparsity.rules.n_of_m import n_of_m
+from ..sparsity.rules.updates import drop_and_grow_per_row
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import NEVER, FirstLook

@@ -8,18 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from ..sparsity import (
-    Criterion,
-    Distribution,
-    Initialization,
-    KeepValues,
-    Masks,
-    OneShotMagnitude,
-    Uniform,
-    choose_masks,
-)
+from ..sparsity import Criterion, Distribution, Initialization, KeepValues, Masks, OneShotMagnitude, Uniform
 from ..sparsity.rules.criteria import BatchLoss
-from ..sparsity.rules.one_shot import Scope, check_scope
+from ..sparsity.rules.one_shot import Scope, check_scope, choose_masks
 from .layers import Layers
 from .method import FirstLook, Method
 

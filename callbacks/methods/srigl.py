@@ -9,16 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..sparsity import (
-    GradientScore,
-    Masks,
-    Score,
-    SparseWeight,
-    exchange_at_constant_fan_in,
-    generator_for,
-    top_per_row,
-)
-from ..sparsity.rules.constant_fan_in import fan_in_of
+from ..sparsity import GradientScore, Masks, Score, SparseWeight, generator_for
+from ..sparsity.rules.constant_fan_in import exchange_at_constant_fan_in, fan_in_of
+from ..sparsity.rules.updates import top_per_row
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import FirstLook
@@ -100,7 +93,7 @@ class SRigL(DynamicSparseTraining):
             layers.budget = dict(layers.masks.counts)
 
     def resume_budget(self, layers: Layers, saved: Mapping[str, int] | None) -> dict[str, int]:
-        if self.masks_from is None:  # the budget follows from the arguments, and masks of others do not fit it
+        if self.masks_from is None:  # the budget follows from the arguments, whatever masks the checkpoint holds
             return layers.budget
         return dict(saved or layers.masks.counts)
 

@@ -22,7 +22,7 @@ from callbacks import (
     SRigL,
     read_masks,
 )
-from callbacks.lottery.ticket import Ticket, TicketTraining
+from callbacks.lottery.ticket import Ticket, TicketOwner
 from callbacks.sparsity import ERK, SNIP, Cosine, MagnitudeScore, PruningWindow, UpdateWindow
 
 FAST = {"window": WINDOW, "drop_fraction": Cosine(0.5)}
@@ -168,8 +168,8 @@ def test_no_method_and_methods_that_work_only_alone_are_refused() -> None:
     with pytest.raises(ValueError, match="methods is empty"):
         SparseGroups([])
     masks = SparseTraining().masks
-    ticket = TicketTraining(Ticket(1, "weights", masks, {}, Path("ticket.ckpt")))
-    with pytest.raises(ValueError, match="TicketTraining works only alone: it relies on on_fit_start"):
+    ticket = TicketOwner(Ticket(1, "weights", masks, {}, Path("ticket.ckpt")))
+    with pytest.raises(ValueError, match="TicketOwner works only alone: it relies on on_fit_start"):
         SparseGroups([ticket])
 
 

@@ -30,11 +30,11 @@ from callbacks import (
     ShuffledMask,
     SparseTraining,
     Ticket,
-    TicketTraining,
     WeightRewinding,
     read_masks,
 )
 from callbacks.lottery.stage import LotteryStage
+from callbacks.lottery.ticket import TicketOwner
 from callbacks.sparsity import KeepValues, Masks
 
 SCRIPT = Path(__file__).parents[1] / "lottery_run.py"
@@ -477,7 +477,7 @@ def test_learning_rates_of_another_optimizer_are_refused(paper: Path, mnist: Pat
     plain = module()
     other.apply(plain)
     with pytest.raises(ValueError, match=r"learning rates \(\(0.1,\),\) .* has \[2\] groups"):
-        make_trainer([TicketTraining(other)], paper, enable_checkpointing=False).fit(plain, data_in(mnist)(0))
+        make_trainer([TicketOwner(other)], paper, enable_checkpointing=False).fit(plain, data_in(mnist)(0))
 
 
 # --- iterative pruning -----------------------------------------------------------------------------

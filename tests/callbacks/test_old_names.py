@@ -108,3 +108,11 @@ def test_an_old_argument() -> None:
     new = callbacks.NM(2, 4, first_score=sparsity.MagnitudeScore())
     assert settings(owner) == settings(new)
     assert other.parts[0].method.first_score == sparsity.MagnitudeScore()
+
+
+@pytest.mark.parametrize("package", [callbacks, sparsity])
+def test_hidden_names_are_where_the_warning_says(package: Any) -> None:
+    for name, place in package.HIDDEN.items():
+        assert name not in package.__all__
+        with pytest.warns(DeprecationWarning, match=f"{package.__name__}.{name} is deprecated.*{place}"):
+            assert callable(getattr(package, name))

@@ -28,9 +28,9 @@ from callbacks import (
     SparseTraining,
     SRigL,
     Ticket,
-    TicketTraining,
 )
 from callbacks.lottery.iterative_pruning import IterativePruning
+from callbacks.lottery.ticket import TicketOwner
 from callbacks.owner import settings
 from callbacks.settings import described, rewritten
 from callbacks.sparsity import SNIP, GradientScore, InvertedScore, LanczosSpectrum, Masks, PruningWindow, UpdateWindow
@@ -136,7 +136,7 @@ def test_the_order_of_a_set_means_nothing() -> None:
         tuple(SparseTraining(masks_from=Masks({"a": torch.arange(3) > first})) for first in (0, 1)),
         (PruneAtStart(batches=[torch.zeros(2000)]), PruneAtStart(batches=[torch.arange(2000) == 1000])),
         (PruneAtStart(loss=OnDevice.loss), PruneAtStart(loss=OnDevice.extra_repr)),
-        (TicketTraining(ticket(torch.zeros(2000))), TicketTraining(ticket(1.0 * (torch.arange(2000) == 1000)))),
+        (TicketOwner(ticket(torch.zeros(2000))), TicketOwner(ticket(1.0 * (torch.arange(2000) == 1000)))),
         (SparseGroups([RigL(0.8)]), SparseGroups([RigL(0.8, seed=1)])),
     ],
 )

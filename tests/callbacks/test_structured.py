@@ -13,7 +13,8 @@ from methods import WINDOW
 from torch import Tensor, nn
 
 from callbacks import NM, MaskObserver, RigL, SparseTraining, SRigL, read_masks
-from callbacks.sparsity import Constant, Cosine, KeepValues, MagnitudeScore, Masks, Uniform, UpdateWindow, n_of_m
+from callbacks.sparsity import Constant, Cosine, KeepValues, MagnitudeScore, Masks, Uniform, UpdateWindow
+from callbacks.sparsity.rules.n_of_m import n_of_m
 
 
 class FanIns(MaskObserver):

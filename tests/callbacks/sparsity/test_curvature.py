@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from callbacks.sparsity import (
-    ERK,
-    Masks,
-    UnitScaled,
-    generator_for,
-    hessian,
-    hessian_vector_product,
-    lanczos_extremes,
-    select,
-)
-from callbacks.sparsity.analysis.curvature import ActiveGradient
+from callbacks.sparsity import ERK, Masks, UnitScaled, generator_for, hessian, select
+from callbacks.sparsity.analysis.curvature import ActiveGradient, hessian_vector_product, lanczos_extremes
 
 
 class Problem:

@@ -14,10 +14,10 @@ from callbacks.sparsity import (
     Uniform,
     UnitScaled,
     generator_for,
-    heterogeneous_masks,
     select,
     signal_propagation,
 )
+from callbacks.sparsity.analysis.propagation import heterogeneous_masks
 from lightning_modules.networks import LeNet5
 
 

@@ -12,10 +12,10 @@ from callbacks.sparsity import (
     SaliencyScore,
     drop_and_grow,
     generator_for,
-    prune_globally,
     top_k,
 )
 from callbacks.sparsity.rules.scores import _kth_by_sample, _kth_largest
+from callbacks.sparsity.rules.updates import prune_globally
 
 # A hand-drawn layer of eight weights: five active, three not.
 MASK = [1, 1, 0, 1, 0, 1, 0, 1]
