@@ -20,7 +20,7 @@ from ..sparsity.rules.criteria import BatchLoss
 
 
 class GradientFlowMonitor(MaskObserver):
-    """Log L2 norms of the gradients that a step already has; no second backward pass.
+    """Log L2 norms of the gradients that a step already has, without a second backward pass.
 
     ``grad_flow/total`` is the norm of the whole dense gradient, ``grad_flow/active`` of what moves the
     network (unmasked entries, biases and norms included), ``grad_flow/inactive`` of what the masks hide.
@@ -65,7 +65,7 @@ class GradientFlowMonitor(MaskObserver):
         self.every_n_steps = every_n_steps
         self.per_layer = per_layer
         self._probe = None if probe_batch is None else Probe(probe_batch, probe_loss)
-        self._steps: dict[int, int] = {}  # by optimizer
+        self._steps: dict[int, int] = {}  # steps seen, by optimizer
         self._not_finite = 0
         self._before = 0.0
         self._state_key = self._generate_state_key(every_n_steps=every_n_steps, per_layer=per_layer)
@@ -143,7 +143,7 @@ class GradientFlowMonitor(MaskObserver):
 
 
 def _active_norm(masks: Mapping[str, Tensor]) -> Callable[[LossClosure, Mapping[str, nn.Parameter]], float]:
-    """Measures the norm of the active gradient."""
+    """Return a measurement of the norm of the active gradient."""
 
     def norm(loss: LossClosure, parameters: Mapping[str, nn.Parameter]) -> float:
         gradients = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)

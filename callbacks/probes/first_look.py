@@ -16,10 +16,10 @@ from .probe import detached_copy, random_batches, to_device, training_loss, undi
 
 
 class LightningLook:
-    """The :class:`callbacks.methods.FirstLook` of a fit.
+    """The :class:`callbacks.methods.FirstLook` of a Trainer's fit.
 
     Args:
-        trainer: of the fit, which has not begun.
+        trainer: the Trainer of the fit, which has not begun.
         pl_module: the module that is trained; it is looked at through a copy.
     """
 
@@ -36,7 +36,7 @@ class LightningLook:
         seed: int,
     ) -> Masks:
         if isinstance(batches, int):
-            self._trainer.fit_loop.setup_data()  # which draws a random number, here or later
+            self._trainer.fit_loop.setup_data()  # draws a random number, which it would draw later otherwise
         with undisturbed():
             given = self._batches(batches, seed)
             try:
@@ -53,7 +53,7 @@ class LightningLook:
 
     def _batches(self, batches: int | Sequence[Any], seed: int) -> list[Any]:
         if isinstance(batches, int):
-            count = batches * self._trainer.world_size  # a rank's loader makes its part of a batch
+            count = batches * self._trainer.world_size  # the loader of a rank makes its part of each batch
             batches = random_batches(self._trainer.train_dataloader, count, "batches", seed)
         return [to_device(self._trainer, self._module, batch) for batch in batches]
 

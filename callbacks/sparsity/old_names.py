@@ -13,7 +13,7 @@ def look_up(package: str, name: str, new_names: Mapping[str, str]) -> Any:
 
     Args:
         package: the dotted name of the package.
-        name: what it is asked for and does not have.
+        name: the attribute that the package was asked for and does not have.
         new_names: where in the package things are now, by their old names; an empty text is the package itself.
 
     Raises:

@@ -45,7 +45,7 @@ def prune(
         distribution: how the sparsity differs from layer to layer.
         include: patterns of the weights to prune; see :func:`select`.
         exclude: patterns of weights to leave dense.
-        masks: what was pruned before and stays pruned.
+        masks: the masks of an earlier pruning, which stay in force.
         loss: ``(module, batch) -> loss``, for criteria that use gradients.
         batches: data for the criterion.
 
@@ -76,14 +76,14 @@ def choose_masks(
     loss: BatchLoss | None = None,
     batches: Sequence[Any] = (),
 ) -> Masks:
-    """The masks that a criterion chooses; the network stays as it is.
+    """Return the masks that a criterion chooses; the network stays as it is.
 
     Args:
         network: looked at through a copy.
         counts: active weights of each parameter, or, with ``scope="global"``, in sum.
         criterion: as in :func:`prune`, like the other arguments.
         scope: ``"layer"`` or ``"global"``.
-        masks: what was pruned before.
+        masks: the masks of an earlier pruning.
         loss: ``(network, batch) -> loss``.
         batches: data for the criterion.
 
@@ -131,7 +131,7 @@ def check_scope(scope: str) -> None:
 
 
 def _on_the_way(before: int, final: int, share: float) -> int:
-    """A count that falls exponentially from ``before`` to ``final``."""
+    """Return a count that falls exponentially from ``before`` to ``final`` as ``share`` rises from 0 to 1."""
     return round(before * (final / before) ** share) if before > final > 0 else final
 
 

@@ -13,17 +13,17 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, progress: float, lr_ratio: float = 1.0) -> float:
-        """The value at ``progress``.
+        """Return the value at ``progress``.
 
         Args:
-            progress: from 0 at the first step to 1 at the end of the update window.
+            progress: the share of the time that is over, from 0 at the first step to 1 at the end of the update window.
             lr_ratio: current learning rate over the highest one.
         """
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """``value`` throughout."""
+    """A number that stays ``value`` throughout."""
 
     value: float
 
@@ -33,7 +33,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From ``initial`` to 0 along half a cosine: initial / 2 * (1 + cos(pi * progress)).
+    """A number that falls from ``initial`` to 0 along half a cosine: initial / 2 * (1 + cos(pi * progress)).
 
     Reference:
         Evci et al. 2020 (RigL), section 3, "Update schedule".
@@ -47,7 +47,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class InversePower(Schedule):
-    """From ``initial`` to 0: initial * (1 - progress) ** power; power 1 is linear."""
+    """A number that falls from ``initial`` to 0: initial * (1 - progress) ** power; power 1 is linear."""
 
     initial: float
     power: float = 3.0
@@ -58,7 +58,7 @@ class InversePower(Schedule):
 
 @dataclass(frozen=True)
 class LinearDecay(Schedule):
-    """From ``initial`` to ``final`` along a straight line."""
+    """A number that goes from ``initial`` to ``final`` along a straight line."""
 
     initial: float
     final: float = 0.0
@@ -69,7 +69,7 @@ class LinearDecay(Schedule):
 
 @dataclass(frozen=True)
 class Cubic(Schedule):
-    """From ``initial`` to ``final``, fast first: final + (initial - final) * (1 - progress) ** 3.
+    """A number that goes from ``initial`` to ``final``, fast first: final + (initial - final) * (1 - progress) ** 3.
 
     Reference:
         Zhu and Gupta 2017, equation 1: the sparsity of gradual magnitude pruning.
@@ -88,7 +88,7 @@ class Cubic(Schedule):
 
 @dataclass(frozen=True)
 class ProportionalToLR(Schedule):
-    """``initial`` times the learning rate over its highest value.
+    """A number in proportion to the learning rate: ``initial`` times the rate over its highest value.
 
     Reference:
         Used for LeNet-5 in the released code of Evci et al. 2022.
@@ -134,16 +134,16 @@ class UpdateWindow:
             raise ValueError(f"UpdateWindow.start {self.start} is not below its stop {self.stop}")
 
     def due(self, step: int, total: float) -> bool:
-        """Whether to update after ``step`` optimizer steps of ``total``; never before the first."""
+        """Return whether to update after ``step`` optimizer steps of ``total``; never before the first."""
         start, stop = self.bounds(total)
         return step > 0 and step % self.every == 0 and start <= step < stop
 
     def progress(self, step: int, total: float) -> float:
-        """How much of the way from the first step to the end of the window is done, in [0, 1]."""
+        """Return how much of the way from the first step to the end of the window is done, in [0, 1]."""
         return min(step / self.bounds(total)[1], 1.0)
 
     def bounds(self, total: float) -> tuple[float, float]:
-        """``start`` and ``stop`` in steps.
+        """Return ``start`` and ``stop`` in steps.
 
         Raises:
             ValueError: a bound is a fraction of a run without an end, or start is not below stop in this run.
@@ -183,7 +183,7 @@ def _checked_time(argument: str, time: float) -> float:
             raise ValueError(
                 f"{argument} is {time}; a float is a fraction of the run, up to 1.0: write an int for optimizer steps"
             )
-        # earlier releases wrote steps so into the config.yaml of a run
+        # earlier releases wrote steps as floats into the config.yaml of a run
         warnings.warn(
             f"{argument} is {time}, which will be an error in the next release; use the int {int(time)} for optimizer "
             "steps",
@@ -224,17 +224,17 @@ class PruningWindow(UpdateWindow):
     stop: int | float = 0.75
 
     def due(self, step: int, total: float) -> bool:
-        """Whether to update after ``step`` optimizer steps of ``total``; also before the first."""
+        """Return whether to update after ``step`` optimizer steps of ``total``; also before the first."""
         first, last = self.bounds(total)
         return first <= step <= last and ((step - first) % self.every == 0 or step == last)
 
     def progress(self, step: int, total: float) -> float:
-        """How much of the way from the first to the last update is done, in [0, 1]."""
+        """Return how much of the way from the first to the last update is done, in [0, 1]."""
         first, last = self.bounds(total)
         return 1.0 if step >= last else max((step - first) / (last - first), 0.0)
 
     def bounds(self, total: float) -> tuple[float, float]:
-        """Whole steps of the first and the last update, neither after the last step of the run."""
+        """Return the whole steps of the first and the last update, neither after the last step of the run."""
         start, stop = super().bounds(total)
         if stop > total:
             raise ValueError(
