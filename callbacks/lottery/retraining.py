@@ -116,7 +116,7 @@ class FineTuning(RetrainingMethod):
     """Keep the final weights and train on at a constant learning rate, for as long as the Trainer says.
 
     Args:
-        learning_rate: the one of all parameter groups. None gives each the one of its last step before pruning, which
+        learning_rate: the rate of all parameter groups. None gives each that of its last step before pruning, which
             after a schedule to 0 is next to nothing.
 
     Raises:

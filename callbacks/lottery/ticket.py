@@ -31,7 +31,7 @@ class Ticket:
         masks: True = active.
         weights: the whole ``state_dict`` of the module, norm statistics included, exactly 0 outside the masks.
         path: its file; what was trained from it is in folders beside it.
-        learning_rates: the constant ones it is trained at, by optimizer and parameter group; None follows the
+        learning_rates: the constant rates it is trained at, by optimizer and parameter group; None follows the
             module's own schedule.
         resumes: its training starts at the step rewound to, not at step 0.
 
