@@ -1,8 +1,10 @@
 """Sparse training and its monitors as callbacks for any LightningModule."""
 
+from typing import TYPE_CHECKING, Any
+
+from . import deprecated as deprecated  # which jsonargparse looks into
 from .checkpoint import read_masks
 from .files.progress import ExactResume
-from .files.safe_files import read_checkpoint
 from .files.whole_checkpoints import WholeCheckpoints
 from .lottery.iterative_pruning import IterativePruning
 from .lottery.lottery import LotteryTicket
@@ -10,12 +12,11 @@ from .lottery.retraining import (
     FineTuning,
     LearningRateRewinding,
     RandomReinit,
-    Retraining,
     ShuffledMask,
     WeightRewinding,
 )
 from .lottery.rewind import RewindPoint
-from .lottery.ticket import Ticket, TicketTraining
+from .lottery.ticket import Ticket
 from .monitors.gradient_flow import GradientFlowMonitor
 from .monitors.hessian import HessianSpectrum, read_spectrum
 from .monitors.training_flops import TrainingFlops
@@ -35,6 +36,7 @@ from .sparse_training import (
     SRigL,
     TopKAST,
 )
+from .sparsity.old_names import look_up
 
 __all__ = [
     "NM",
@@ -54,7 +56,6 @@ __all__ = [
     "MaskOwner",
     "PruneAtStart",
     "RandomReinit",
-    "Retraining",
     "RewindPoint",
     "RigL",
     "SRigL",
@@ -62,14 +63,28 @@ __all__ = [
     "SparseGroups",
     "SparseTraining",
     "Ticket",
-    "TicketTraining",
     "TopKAST",
     "TrainingFlops",
     "WeightRewinding",
     "WholeCheckpoints",
     "mask_owner",
     "masks_of",
-    "read_checkpoint",
     "read_masks",
     "read_spectrum",
 ]
+
+HIDDEN = {  # what only the package itself uses, and where it is
+    "Retraining": "lottery.retraining.RetrainingMethod",
+    "TicketTraining": "lottery.ticket.TicketOwner",
+    "read_checkpoint": "files.safe_files.read_checkpoint",
+}
+FILES = (  # that these classes were in, in YAML of earlier releases
+    *("dynamic", "gradient_flow", "granet", "groups", "hessian", "iterative_pruning", "progress", "prune_at_start"),
+    *("pruning", "retraining", "rewind", "snfs", "structured", "ticket", "top_kast", "training_flops"),
+    "whole_checkpoints",
+)
+
+if not TYPE_CHECKING:  # to a type checker an old name is an error, and so is one that never was
+
+    def __getattr__(name: str) -> Any:
+        return look_up(__name__, name, HIDDEN | dict.fromkeys(FILES, ""))

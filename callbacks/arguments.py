@@ -6,6 +6,7 @@ import difflib
 import inspect
 import typing
 from collections.abc import Callable
+from dataclasses import InitVar
 from typing import Any, Concatenate, ParamSpec
 
 from .methods import Method
@@ -22,6 +23,7 @@ def arguments_of(method: Callable[P, Method]) -> Callable[[Callable[..., None]],
     takes = inspect.signature(method)
     types = typing.get_type_hints(method)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    types = {name: hint.type if isinstance(hint, InitVar) else hint for name, hint in types.items()}
     given = [parameter.replace(annotation=types[parameter.name]) for parameter in takes.parameters.values()]
 
     def decorate(init: Callable[..., None]) -> Callable[Concatenate[Any, P], None]:

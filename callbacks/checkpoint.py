@@ -181,5 +181,5 @@ def no_masks(path: object) -> str:
     """What to say when a sparse run is resumed from a dense checkpoint."""
     return (
         f"the checkpoint {str(path)!r} holds no masks, so a sparse run cannot go on from it. To start a sparse run "
-        "from its weights, load them into the module and fit without ckpt_path, with initialization=Dense()"
+        "from its weights, load them into the module and fit without ckpt_path, with initialization=KeepValues()"
     )

@@ -206,5 +206,5 @@ def check_returned(missing: str, name: str) -> None:
         raise ValueError(
             f"{name} does not hold the masks of its last fit: {missing} Another fit would draw the trained weights "
             "anew. Go on from a checkpoint, with fit(ckpt_path=...), or from its masks, with a new "
-            f"{name}(masks_from=..., initialization=Dense())"
+            f"{name}(masks_from=..., initialization=KeepValues())"
         )

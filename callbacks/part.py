@@ -13,10 +13,11 @@ from torch.utils.hooks import RemovableHandle
 
 from .methods import FirstLook, Layers, Method, Moment
 from .optimizer_steps import optimizers_within
-from .sparsity import GradientAverages, Masks
+from .sparsity import Masks
 from .sparsity.masks.optimizer_state import clear_state
 from .sparsity.masks.sharding import agreed, local_shard
 from .sparsity.masks.zeros import fetch, zero_inactive
+from .sparsity.rules.averages import GradientAverages
 
 # Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
 # mix entries, the masks are applied again.

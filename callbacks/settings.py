@@ -12,7 +12,7 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
-from .sparsity import Masks
+from .sparsity import RENAMED, Masks
 
 
 def described(value: object) -> str:
@@ -53,6 +53,24 @@ def described_call(name: str, methods: Sequence[object], arguments: Mapping[str,
     given = [described(method) for method in methods]
     given += [f"{argument}={described(value)}" for argument, value in arguments.items()]
     return given[0] if len(given) == 1 and given[0].startswith(f"{name}(") else f"{name}({', '.join(given)})"
+
+
+def rewritten(settings: str) -> str:
+    """Return settings that an earlier release may have described as this one describes them.
+
+    Settings that this release described stay equal exactly when they were, so that both sides of a comparison are
+    rewritten.
+    """
+    text = re.sub(r"\w+(?=\()", lambda name: RENAMED.get(name[0], name[0]), settings)
+    text = re.sub(r"\bstart=(?=\w+\()", "first_score=", text)  # of NM
+    text = re.sub(r"\b(start|stop)=(\d+)(?:\.0)?(?=[,)])", _time, text)
+    text = re.sub(r"\bSparseGroups\(\[(.*)\]\)", r"SparseGroups(\1)", text)
+    return re.sub(r"(, drop=.*?)(, update_replaces_step=\w+)(, gradient_steps=\d+)", r"\3\2\1", text)
+
+
+def _time(found: re.Match[str]) -> str:
+    """Return a time as it is today: 0 and 1 are fractions of a run, what is above counts its steps."""
+    return f"{found[1]}={found[2] if int(found[2]) > 1 else float(found[2])}"
 
 
 def _listed(values: Mapping[str, object]) -> str:

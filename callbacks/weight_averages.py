@@ -53,7 +53,7 @@ def check_averages(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor]
 
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:
-    """Epochs of ``trainer.max_epochs`` in which no optimizer steps: the last one after SWA, for the batch norms.
+    """Return the epochs of ``trainer.max_epochs`` without optimizer steps: the last one after SWA, for batch norms.
 
     ``StochasticWeightAveraging`` adds it to ``trainer.fit_loop.max_epochs`` when a fit starts.
     """

@@ -21,8 +21,10 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
 
-# the classes of .cli are found in YAML by their short names
-from .cli import callbacks
+from callbacks.files.safe_files import read_checkpoint
+from callbacks.lottery.ticket import TicketOwner
+
+from .cli import callbacks  # whose classes YAML finds by their short names
 from .command import run_command
 from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
@@ -79,7 +81,7 @@ class LotteryCLI(LightningCLI):
     def make_trainer(self, more: list[pl.Callback], folder: Path) -> pl.Trainer:
         """A Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""
         self._announce(folder.relative_to(self.lottery.folder).as_posix())
-        ticket = next((callback.ticket for callback in more if isinstance(callback, callbacks.TicketTraining)), None)
+        ticket = next((callback.ticket for callback in more if isinstance(callback, TicketOwner)), None)
         if ticket is not None and ticket.path not in self._pruned:
             self._pruned.add(ticket.path)
             for logger in self._arguments_of(ticket.path, "prune")["logger"] or []:
@@ -143,7 +145,7 @@ class LotteryCLI(LightningCLI):
         return [self._test(end) for end in ticket.trained]
 
     def _test(self, end: Path) -> Score:
-        self.model.load_state_dict(callbacks.read_checkpoint(end)["state_dict"])
+        self.model.load_state_dict(read_checkpoint(end)["state_dict"])
         arguments = {**self._trainer_arguments(self.config), "logger": False, "callbacks": None}
         trainer = shown(pl.Trainer(**arguments))
         [score] = trainer.test(self.model, self.datamodule, verbose=False)

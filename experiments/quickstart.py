@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks import GradientFlowMonitor, MaskOwner, RigL, SparseTraining, TrainingFlops
-from callbacks.sparsity import Dense, Initialization, UnitScaled
+from callbacks.sparsity import Initialization, KeepValues, UnitScaled
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5
@@ -49,7 +49,7 @@ class Arm:
 
 
 ARMS = [
-    Arm("scratch", SparseTraining, Dense()),
+    Arm("scratch", SparseTraining, KeepValues()),
     Arm("scratch+", SparseTraining, UnitScaled()),
     Arm("rigl+", RigL, UnitScaled()),
 ]

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 
-from callbacks import read_checkpoint
+from callbacks.files.safe_files import read_checkpoint
 
 from .cli import callbacks, datamodules, lightning_modules  # noqa: F401  # found in YAML by their short names
 

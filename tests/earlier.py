@@ -79,7 +79,7 @@ def packed() -> tuple[nn.Linear, Masks]:
 
 
 def lottery(folder: Path) -> LotteryTicket:
-    return LotteryTicket(folder, GradualPruning(0.6, window=PruningWindow(4, start=0, stop=12)), rewind_step=2)
+    return LotteryTicket(folder, GradualPruning(0.6, window=PruningWindow(4, start=0.0, stop=12)), rewind_step=2)
 
 
 def spectrum_of(folder: Path) -> HessianSpectrum:

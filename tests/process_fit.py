@@ -27,7 +27,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.launcher import _Launcher
 
 from callbacks import HessianSpectrum, MaskOwner, TrainingFlops
-from callbacks.sparsity import Lanczos
+from callbacks.sparsity import LanczosSpectrum
 
 
 class Validated(TinyModule):
@@ -127,7 +127,7 @@ def measure(strategy: str) -> dict[str, Any]:
     """What monitors have to say after a fit."""
     owner = next(m for m in METHODS if m.name == "rigl").build(0.8)
     flops = TrainingFlops()
-    hessian = HessianSpectrum(probe_batch=16, at_steps=[10], method=Lanczos(steps=3))
+    hessian = HessianSpectrum(probe_batch=16, at_steps=[10], method=LanczosSpectrum(steps=3))
     fit(TinyModule(), [owner, flops, hessian], strategy)
     eigenvalues = hessian.spectrum.eigenvalues if hessian.spectrum else None
     return {"flops": flops.flops, "total": flops.total, "dense": flops.dense, "eigenvalues": eigenvalues}

@@ -1,23 +1,24 @@
-"""IterativePruning: a share of the weights that are left goes at every level."""
+"""Iterative pruning: every level removes a share of the weights that are left."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..sparsity import Masks, prune_globally, top_k
+from ..sparsity import Masks, top_k
+from ..sparsity.rules.one_shot import Scope, check_scope
+from ..sparsity.rules.updates import prune_globally
 
 
 @dataclass(frozen=True)
 class IterativePruning:
-    """Train, prune the smallest magnitudes, rewind, and again: iterative magnitude pruning (IMP).
+    """Train, prune the smallest magnitudes, rewind, and begin again: iterative magnitude pruning (IMP).
 
     Args:
-        share: of the weights left, in (0, 1), removed at each level.
+        share: the share of the weights left, in (0, 1), that is removed at each level.
         levels: times to prune, 1 or more; ``1 - (1 - share) ** levels`` is the sparsity of the last.
         scope: ``"global"`` compares magnitudes of all layers; ``"layer"`` takes the share from each.
         include: patterns of parameter names or layer classes to prune; see :func:`select`.
@@ -38,7 +39,7 @@ class IterativePruning:
 
     share: float = 0.2
     levels: int = 10
-    scope: Literal["global", "layer"] = "global"
+    scope: Scope = "global"
     include: str | Sequence[str] = "*"
     exclude: str | Sequence[str] = ()
 
@@ -47,12 +48,11 @@ class IterativePruning:
             raise ValueError(f"IterativePruning.share is {self.share}; it lies between 0 and 1")
         if self.levels < 1:
             raise ValueError(f"IterativePruning.levels is {self.levels}; it is 1 or more")
-        if self.scope not in ("global", "layer"):
-            raise ValueError(f"IterativePruning.scope is {self.scope!r}; choose global or layer")
+        check_scope(self.scope)
 
     @torch.no_grad()
     def __call__(self, masks: Masks, weights: Mapping[str, Tensor]) -> Masks:
-        """The masks of the next level, given the trained weights of this one."""
+        """Return the masks of the next level, given the trained weights of this one."""
         magnitudes = {name: weights[name].abs() for name in masks}
         counts = masks.counts
         if self.scope == "global":

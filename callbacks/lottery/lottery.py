@@ -13,30 +13,30 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from ..checkpoint import STATE_KEY, owner_state, read_masks
+from ..checkpoint import read_masks
 from ..files.safe_files import read_checkpoint, write_whole
 from ..owner import MaskOwner, settings
 from ..settings import described
 from ..sparse_training import SparseTraining
-from ..sparsity import Dense, Masks, Uniform
+from ..sparsity import KeepValues, Masks, Uniform
 from ..sparsity.masks.replica import replica
 from .iterative_pruning import IterativePruning
-from .retraining import Beginning, Retraining, Solution, WeightRewinding
+from .retraining import Beginning, RetrainingMethod, Solution, WeightRewinding
 from .rewind import RewindPoint
-from .stage import MakeTrainer, Stage
-from .ticket import Ticket, TicketTraining, check_same_network
+from .stage import LotteryStage, MakeTrainer
+from .ticket import Ticket, TicketOwner, check_same_network, ticket_checkpoint
 
 
 @dataclass(frozen=True)
 class _Fits:
-    """What all fits share."""
+    """The module, the data and the Trainers of all fits of a lottery."""
 
     module: pl.LightningModule
     data: Any
     make_trainer: MakeTrainer
 
     def data_of(self, number: int) -> Any:
-        """Data of the fit ``number``; made for it if ``data`` is a function."""
+        """Return the data of the fit ``number``, which are made for it if ``data`` is a function."""
         return self.data(number) if callable(self.data) else self.data
 
 
@@ -62,14 +62,14 @@ class LotteryTicket:
     Under DDP all ranks run the program and must see ``folder``; rank 0 writes.
 
     Args:
-        folder: of this lottery alone, on a disk that all ranks see.
+        folder: a folder of this lottery alone, on a disk that all ranks see.
         pruning: a callback that ends a run with a mask, such as :class:`GradualPruning`; or IterativePruning.
         rewind_step: optimizer steps after which the weights to go back to are kept; 0 is the initialization.
         retraining: how to train what is left; several are trained side by side from the same masks, and the first
             is what the next level prunes. Controls, :class:`RandomReinit` and :class:`ShuffledMask`, are among them.
         runs: trainings of each ticket, with different random numbers; the first is what the next level prunes.
         save_every: optimizer steps between two saves of a fit on its way.
-        seed: of all random numbers, with the level and the number of the run.
+        seed: the seed of all random numbers, with the level and the number of the run.
 
     Raises:
         ValueError: an argument is outside its range, or two retrainings have one name.
@@ -89,7 +89,7 @@ class LotteryTicket:
         pruning: MaskOwner | IterativePruning,
         *,
         rewind_step: int = 0,
-        retraining: Sequence[Retraining] = (WeightRewinding(),),
+        retraining: Sequence[RetrainingMethod] = (WeightRewinding(),),
         runs: int = 1,
         save_every: int = 1000,
         seed: int = 0,
@@ -140,7 +140,7 @@ class LotteryTicket:
 
     @property
     def stages(self) -> list[str]:
-        """Names of all fits in their order: folders that hold ``end.ckpt`` once they are done."""
+        """The names of all fits in their order: folders that hold ``end.ckpt`` once they are done."""
         levels = range(1, self._levels + 1)
         options = [option.name for option in self.retraining]
         runs = [f"level-{n}/{option}/run-{run}" for n in levels for option in options for run in range(self.runs)]
@@ -150,29 +150,29 @@ class LotteryTicket:
     def _levels(self) -> int:
         return self.pruning.levels if isinstance(self.pruning, IterativePruning) else 1
 
-    def _stage(self, name: str) -> Stage:
+    def _stage(self, name: str) -> LotteryStage:
         pruning = self.pruning
         if isinstance(pruning, IterativePruning):
-            about = described(dataclasses.replace(pruning, levels=1))  # more of them may be asked for later
+            about = described(dataclasses.replace(pruning, levels=1))  # more levels may be asked for later
         else:
             about = settings(pruning)
         about = f"{about}, rewind_step={self.rewind_step}, seed={self.seed}"
-        return Stage(self.folder / name, f"{name} of a lottery with {about}", self.save_every)
+        return LotteryStage(self.folder / name, f"{name} of a lottery with {about}", self.save_every)
 
-    def _pretrain(self, fits: _Fits) -> Stage:
-        """The run that is pruned while it trains, or the dense one to prune."""
+    def _pretrain(self, fits: _Fits) -> LotteryStage:
+        """Fit the network that is pruned while it trains, or the dense one to prune."""
         stage = self._stage("pretrain")
         if isinstance(self.pruning, IterativePruning):
             owner: MaskOwner = SparseTraining(
                 0.0,
                 distribution=Uniform(),
-                initialization=Dense(),
+                initialization=KeepValues(),
                 include=self.pruning.include,
                 exclude=self.pruning.exclude,
             )
         else:
             owner = copy.deepcopy(self.pruning)
-            owner.masks, owner.missing = Masks({}), ""  # of a fit it may have been in
+            owner.masks, owner.missing = Masks({}), ""  # the callback may have been in another fit
         points = [RewindPoint(0, path=stage.folder / "start.ckpt")]
         if self.rewind_step:
             points.append(RewindPoint(self.rewind_step, path=stage.folder / "rewind.ckpt"))
@@ -185,19 +185,21 @@ class LotteryTicket:
         )
         return stage
 
-    def _ticket(self, fits: _Fits, level: int, option: Retraining, solution: Stage) -> Ticket:
-        """The ticket of a level, from its file if that is there. All ranks compute the same; rank 0 writes."""
+    def _ticket(self, fits: _Fits, level: int, option: RetrainingMethod, solution: LotteryStage) -> Ticket:
+        """Return the ticket of a level, from its file if there is one. All ranks compute it, and rank 0 writes it."""
         stage = self._stage(f"level-{level}/{option.name}")
         path = stage.folder / "ticket.ckpt"
         if path.is_file():
-            content = stage.read(path)  # refuses one of another lottery
+            content = stage.read(path)  # refuses the file of another lottery
         else:
-            content = _content(self._beginning(fits, level, option, solution), level, option.name, stage, fits.module)
+            content = ticket_checkpoint(
+                self._beginning(fits, level, option, solution), level, option.name, fits.module, stage
+            )
             if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # Lightning takes it from the environment
                 write_whole(content, path)
         return Ticket.from_checkpoint(content, path)
 
-    def _beginning(self, fits: _Fits, level: int, option: Retraining, solution: Stage) -> Beginning:
+    def _beginning(self, fits: _Fits, level: int, option: RetrainingMethod, solution: LotteryStage) -> Beginning:
         pretrain = self.folder / "pretrain"
         start = read_checkpoint(pretrain / "start.ckpt")
         check_same_network(fits.module, start["state_dict"], f"the run in {str(pretrain)!r}")
@@ -205,7 +207,7 @@ class LotteryTicket:
         masks = read_masks(solution.end)
         if isinstance(self.pruning, IterativePruning):
             masks = self.pruning(masks, end["state_dict"])
-        found = Solution(
+        end_of_pruning = Solution(
             masks=masks,
             end=end,
             rewound=read_checkpoint(pretrain / "rewind.ckpt") if self.rewind_step else start,
@@ -213,10 +215,10 @@ class LotteryTicket:
             learning_rates=solution.learning_rates(end),
             trainable=[name for name, parameter in fits.module.named_parameters() if parameter.requires_grad],
         )
-        return option(found, self._seed(level, 0))
+        return option(end_of_pruning, self._seed(level, 0))
 
-    def _train(self, fits: _Fits, ticket: Ticket, run: int) -> Stage:
-        """One training of a ticket."""
+    def _train(self, fits: _Fits, ticket: Ticket, run: int) -> LotteryStage:
+        """Train a ticket once."""
         stage = self._stage(f"level-{ticket.level}/{ticket.retraining}/run-{run}")
         module = replica(fits.module)
         ticket.apply(module)
@@ -224,37 +226,13 @@ class LotteryTicket:
             module,
             lambda: fits.data_of(1 + run),
             fits.make_trainer,
-            [TicketTraining(ticket)],
+            [TicketOwner(ticket)],
             seed=self._seed(ticket.level, 1 + run),
             start=ticket.path if ticket.resumes else None,
         )
         return stage
 
     def _seed(self, level: int, number: int) -> int:
-        """Of one fit: the same after every restart."""
+        """Return the seed of one fit, which is the same after every restart."""
         counters = f"{self.seed},{level},{number}".encode()
         return int.from_bytes(hashlib.blake2b(counters, digest_size=4).digest(), "big")
-
-
-def _content(
-    beginning: Beginning, level: int, retraining: str, stage: Stage, module: pl.LightningModule
-) -> dict[str, Any]:
-    """A ticket's file: a checkpoint that training can start from, or go on from."""
-    resume = beginning.resume if beginning.resume.get("global_step") else {}  # from step 0 on all is fresh
-    steps = resume["callbacks"][STATE_KEY]["steps"] if resume else []
-    masks, weights = beginning.masks, dict(beginning.weights)
-    for name in masks:
-        weights[name] = weights[name].masked_fill(~masks[name], 0)
-    first: dict[int, str] = {}  # masks and retrainings know a tied weight by its first name, a state_dict by all
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        if (origin := first.setdefault(id(parameter), name)) != name:
-            weights[name] = weights[origin]
-    return {
-        **resume,
-        "state_dict": weights,
-        "callbacks": {
-            STATE_KEY: owner_state(masks, steps),
-            stage.state_key: stage.state_dict(),
-        },
-        "ticket": {"level": level, "retraining": retraining, "learning_rates": beginning.learning_rates},
-    }

@@ -15,14 +15,14 @@ from ..sparsity import Masks, generator_for
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What pruning left behind.
+    """The checkpoints and masks that pruning left behind.
 
     Args:
         masks: True = active.
         end: checkpoint of the end of the run that was pruned.
         rewound: checkpoint of the step to go back to.
         start: checkpoint of step 0.
-        learning_rates: of the last optimizer step, by optimizer and parameter group.
+        learning_rates: those of the last optimizer step, by optimizer and parameter group.
         trainable: names of the parameters that are trained.
     """
 
@@ -36,7 +36,7 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """Where the training of a ticket starts.
+    """The state in which the training of a ticket starts.
 
     Args:
         masks: True = active.
@@ -51,22 +51,22 @@ class Beginning:
     learning_rates: Sequence[Sequence[float]] | None = None
 
 
-class Retraining(ABC):
-    """Decides where the training of a pruned network starts."""
+class RetrainingMethod(ABC):
+    """A way to choose the state in which the training of a pruned network starts."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """A folder name, different for each of the options."""
+        """The name of the folder of its tickets, which is different for each way and its arguments."""
 
     @abstractmethod
     def __call__(self, solution: Solution, seed: int) -> Beginning:
-        """The start that belongs to ``solution``; random ones depend on ``seed`` alone."""
+        """Return the beginning that belongs to ``solution``; a random one depends on ``seed`` alone."""
 
 
 @dataclass(frozen=True)
-class WeightRewinding(Retraining):
-    """The lottery ticket: the final mask on the weights of the step rewound to.
+class WeightRewinding(RetrainingMethod):
+    """The lottery ticket itself: the final mask on the weights of the step rewound to.
 
     Args:
         remaining: False trains with a fresh optimizer and the full schedule, however late the step. True takes
@@ -90,7 +90,7 @@ class WeightRewinding(Retraining):
 
 
 @dataclass(frozen=True)
-class LearningRateRewinding(Retraining):
+class LearningRateRewinding(RetrainingMethod):
     """Keep the final weights and repeat the schedule from the step rewound to, with fresh momentum.
 
     With step 0 that is the full schedule: the "prune restart" of Evci et al. 2022.
@@ -112,12 +112,12 @@ class LearningRateRewinding(Retraining):
 
 
 @dataclass(frozen=True)
-class FineTuning(Retraining):
+class FineTuning(RetrainingMethod):
     """Keep the final weights and train on at a constant learning rate, for as long as the Trainer says.
 
     Args:
-        learning_rate: of all parameter groups; None is what each had in the last step before pruning, which after
-            a schedule to 0 is next to nothing.
+        learning_rate: the rate of all parameter groups. None gives each that of its last step before pruning, which
+            after a schedule to 0 is next to nothing.
 
     Raises:
         ValueError: ``learning_rate`` is not above 0, or None and the last one was 0.
@@ -146,8 +146,8 @@ class FineTuning(Retraining):
 
 
 @dataclass(frozen=True)
-class RandomReinit(Retraining):
-    """A control: the mask on new random weights, so that only the mask is left of the ticket.
+class RandomReinit(RetrainingMethod):
+    """A control: the mask on new random weights, so that nothing but the mask is left of the ticket.
 
     The entries of every trained parameter of step 0 are put in random order. Where a layer draws its entries
     independently, as nearly all do, that is a fresh draw from the same distribution, for any module.
@@ -173,7 +173,7 @@ class RandomReinit(Retraining):
 
 
 @dataclass(frozen=True)
-class ShuffledMask(Retraining):
+class ShuffledMask(RetrainingMethod):
     """A control: the mask shuffled inside each layer, on the weights of the step rewound to.
 
     Args:
@@ -199,5 +199,5 @@ class ShuffledMask(Retraining):
 
 
 def _shuffled(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """The entries in random order."""
+    """Return the entries of a tensor in random order."""
     return tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)

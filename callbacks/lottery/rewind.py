@@ -1,4 +1,4 @@
-"""RewindPoint: keeps the state of a fit after so many optimizer steps, to go back to later."""
+"""RewindPoint: a callback that keeps the state of a fit after so many optimizer steps, to go back to later."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class RewindPoint(pl.Callback):
             raise ValueError(f"RewindPoint.step is {step}; it counts optimizer steps, 0 or more")
         self.step = step
         self.path = Path(path)
-        self._kept: str | None = None  # digest of the file
+        self._kept: str | None = None  # the digest of the file, once it is written
 
     @property
     def state_key(self) -> str:
-        """One for each step, so that a Trainer can have several."""
+        """The key of its state in a checkpoint: one for each step, so that a Trainer can have several."""
         return f"RewindPoint(step={self.step})"
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -65,7 +65,7 @@ class RewindPoint(pl.Callback):
             raise ValueError(f"RewindPoint.step is {self.step}, but the run ends after {total:g} optimizer steps")
 
     def _problem(self, trainer: pl.Trainer) -> str:
-        """What is wrong with a fit that resumes after the step; "" if nothing."""
+        """Return what is wrong with a fit that resumes after the step, or nothing."""
         if self._kept is None:
             if trainer.global_step <= self.step:
                 return ""
@@ -88,7 +88,7 @@ class RewindPoint(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        self._keep_if_due(trainer)  # step 0, when all callbacks have started
+        self._keep_if_due(trainer)  # for step 0: by now all callbacks have started
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int

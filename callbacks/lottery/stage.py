@@ -1,4 +1,4 @@
-"""Stage: one of several fits that follow each other, which can be killed at any moment and goes on."""
+"""LotteryStage: one of several fits that follow each other, which can be killed at any moment and goes on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from torch.optim import Optimizer
 
 from ..files.safe_files import read_checkpoint, save_checkpoint
 from ..observer import callbacks_of
+from ..settings import rewritten
 
 MakeTrainer = Callable[[list[pl.Callback], Path], pl.Trainer]
 
 
-class Stage(Checkpoint):
-    """Saves a fit on its way and at its end, and tells its checkpoints from those of other fits.
+class LotteryStage(Checkpoint):
+    """A callback that saves a fit on its way and at its end, and tells its checkpoints from those of other fits.
 
     Lightning calls it after all other callbacks, so their state is complete.
 
     Args:
         folder: where ``last.ckpt``, while the fit goes on, and ``end.ckpt``, once it is done, are kept.
-        identity: what fit of what settings this is; a checkpoint of another is refused.
+        identity: a text that names the fit and its settings; a checkpoint of another is refused.
         save_every: optimizer steps between two saves.
     """
 
@@ -38,7 +39,7 @@ class Stage(Checkpoint):
 
     @property
     def state_key(self) -> str:
-        """A word that no other callback is likely to have."""
+        """The key of its state in a checkpoint: a word that no other callback is likely to have."""
         return "LotteryStage"
 
     def fit(
@@ -72,17 +73,17 @@ class Stage(Checkpoint):
                 f"make_trainer gave a Trainer {what}: make a new one each time, with all the callbacks it is given"
             )
         pl.seed_everything(seed, workers=True, verbose=False)
-        data = make_data()  # which may draw, too
+        data = make_data()  # may draw random numbers, too
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
         if trainer.global_step == resumed and not self.end.is_file():
-            # killed after the last step: Lightning had nothing left to do, not even its hooks at the end
+            # the fit was killed after its last step, and Lightning calls no hooks when there is nothing left to do
             save_checkpoint(trainer, self.end)
         if not self.finished:
             raise RuntimeError(f"the fit ended, but {str(self.end)!r} was not written: it did not train to its end")
 
     @property
     def finished(self) -> bool:
-        """Whether the product is there.
+        """Whether the fit is done: its last checkpoint is there.
 
         Raises:
             ValueError: it is damaged or of another fit.
@@ -90,23 +91,23 @@ class Stage(Checkpoint):
         return self.end.is_file() and bool(self.read(self.end))
 
     def read(self, path: Path) -> dict[str, Any]:
-        """A checkpoint of this fit.
+        """Read a checkpoint of this fit.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: it is damaged or of another fit.
         """
         checkpoint = read_checkpoint(path)
-        found = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("identity")
-        if found != self.identity:
+        theirs = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("identity", "an unknown run")
+        if rewritten(theirs) != rewritten(self.identity):
             raise ValueError(
-                f"{str(path)!r} is of {found or 'an unknown run'}, not of {self.identity}: use a folder of its own for "
+                f"{str(path)!r} is of {theirs}, not of {self.identity}: use a folder of its own for "
                 "each lottery, or delete what is there"
             )
         return checkpoint
 
     def learning_rates(self, checkpoint: Mapping[str, Any]) -> list[list[float]]:
-        """Those of the last optimizer step in a checkpoint of this fit, by optimizer and parameter group."""
+        """Return the learning rates of the last step in a checkpoint of this fit, by optimizer and parameter group."""
         rates: list[list[float]] = checkpoint["callbacks"][self.state_key]["learning_rates"]
         return rates
 

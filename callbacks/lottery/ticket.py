@@ -11,11 +11,12 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from ..checkpoint import STATE_KEY
+from ..checkpoint import STATE_KEY, owner_state
 from ..files.safe_files import read_checkpoint
 from ..methods import SparseTraining
 from ..owner import MaskOwner
-from ..sparsity import Dense, Masks, Uniform
+from ..sparsity import KeepValues, Masks, Uniform
+from .retraining import Beginning
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +27,11 @@ class Ticket:
 
     Args:
         level: times the network was pruned, 1 or more.
-        retraining: name of the :class:`Retraining` that it was made for, e.g. ``"weights"``.
+        retraining: name of the :class:`RetrainingMethod` that it was made for, e.g. ``"weights"``.
         masks: True = active.
         weights: the whole ``state_dict`` of the module, norm statistics included, exactly 0 outside the masks.
         path: its file; what was trained from it is in folders beside it.
-        learning_rates: by optimizer and parameter group, those it is trained at throughout; None follows the
+        learning_rates: the constant rates it is trained at, by optimizer and parameter group; None follows the
             module's own schedule.
         resumes: its training starts at the step rewound to, not at step 0.
 
@@ -49,7 +50,7 @@ class Ticket:
 
     @property
     def sparsity(self) -> float:
-        """Fraction of zeros over all masks, in [0, 1]."""
+        """The fraction of zeros over all masks, in [0, 1]."""
         return self.masks.sparsity
 
     @property
@@ -69,7 +70,7 @@ class Ticket:
 
     @classmethod
     def read(cls, path: str | Path) -> Ticket:
-        """The ticket in a file; nothing in it is executed.
+        """Read the ticket in a file; nothing in the file is executed.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -79,7 +80,7 @@ class Ticket:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Mapping[str, Any], path: Path) -> Ticket:
-        """The ticket in the content of the file ``path``.
+        """Return the ticket that ``checkpoint``, the content of the file ``path``, describes.
 
         Raises:
             ValueError: it is not that of a ticket.
@@ -98,6 +99,38 @@ class Ticket:
             )
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is not the file of a ticket: {error!r}") from error
+
+
+def ticket_checkpoint(
+    beginning: Beginning, level: int, retraining: str, module: nn.Module, stage: pl.Callback
+) -> dict[str, Any]:
+    """Return the content of a ticket's file: a checkpoint that training can start from, or go on from.
+
+    Args:
+        beginning: the state in which its training starts.
+        level: times the network was pruned, 1 or more.
+        retraining: name of the :class:`RetrainingMethod` that chose the beginning.
+        module: the network as initialised.
+        stage: a callback that says in the file which lottery the ticket is of.
+    """
+    resume = beginning.resume if beginning.resume.get("global_step") else {}  # training from step 0 starts afresh
+    steps = resume["callbacks"][STATE_KEY]["steps"] if resume else []
+    masks, weights = beginning.masks, dict(beginning.weights)
+    for name in masks:
+        weights[name] = weights[name].masked_fill(~masks[name], 0)
+    first: dict[int, str] = {}  # a state_dict has all names of a tied weight, masks only the first
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if (origin := first.setdefault(id(parameter), name)) != name:
+            weights[name] = weights[origin]
+    return {
+        **resume,
+        "state_dict": weights,
+        "callbacks": {
+            STATE_KEY: owner_state(masks, steps),
+            stage.state_key: stage.state_dict(),
+        },
+        "ticket": {"level": level, "retraining": retraining, "learning_rates": beginning.learning_rates},
+    }
 
 
 def check_same_network(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -119,27 +152,29 @@ def check_same_network(module: nn.Module, weights: Mapping[str, Tensor], source:
         )
 
 
-class TicketTraining(MaskOwner):
+class TicketOwner(MaskOwner):
     """Train a ticket whose weights have been loaded: its mask stays, and momentum outside the mask is cleared.
 
     Args:
-        ticket: with ``learning_rates`` those hold for the whole fit, and the module's schedulers are not used.
+        ticket: its ``learning_rates``, if it has any, hold for the whole fit, without the module's schedulers.
 
     Raises:
         ValueError: the ticket's learning rates are of another number of optimizers or parameter groups than the
             module's; and as :class:`MaskOwner`.
 
     Example:
-        >>> pl.Trainer(callbacks=[TicketTraining(ticket)])  # doctest: +SKIP
+        >>> pl.Trainer(callbacks=[TicketOwner(ticket)])  # doctest: +SKIP
     """
 
     shown_arguments = ("ticket",)
 
     def __init__(self, ticket: Ticket) -> None:
-        # sparsity 0 of the weights that have a mask: masks_from alone says what is active
+        # masks_from alone says which weights are active, so the sparsity of the selected ones is 0
         masks = ticket.masks
         super().__init__(
-            SparseTraining(0.0, distribution=Uniform(), initialization=Dense(), include=list(masks), masks_from=masks)
+            SparseTraining(
+                0.0, distribution=Uniform(), initialization=KeepValues(), include=list(masks), masks_from=masks
+            )
         )
         self.ticket = ticket
 
@@ -151,7 +186,7 @@ class TicketTraining(MaskOwner):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         for optimizer, weights in zip(trainer.optimizers, self.parts[0].held, strict=True):
-            self.masks.apply_to_optimizer(optimizer, weights)  # that of a dense step, when training goes on from there
+            self.masks.apply_to_optimizer(optimizer, weights)  # it may hold the momentum of dense steps
         rates = self.ticket.learning_rates
         if rates is None:
             return

@@ -1,4 +1,4 @@
-"""The methods themselves, as values without a Trainer: what each decides, and nothing else."""
+"""The methods of sparse training, as values without a Trainer: each says what it decides, and nothing else."""
 
 from .dynamic import SET, DynamicSparseTraining, RigL
 from .gradual_pruning import GradualPruning

@@ -13,9 +13,9 @@ from torch.distributed.tensor import DTensor
 
 from ..sparsity import (
     Cosine,
-    Gradient,
-    Magnitude,
-    Random,
+    GradientScore,
+    MagnitudeScore,
+    RandomScore,
     Schedule,
     Score,
     UpdateWindow,
@@ -26,12 +26,12 @@ from ..sparsity.masks.sharding import gather, is_sharded
 from .layers import Layers
 from .method import Method, Moment
 
-NO_NUMBERS = torch.Generator()  # for scores that draw none
+NO_NUMBERS = torch.Generator()  # for scores that draw no random numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicSparseTraining(Method):
-    """Every ``window.every`` optimizer steps, drop some active weights of each layer and grow as many.
+    """Drop some active weights of each layer and grow as many, every ``window.every`` optimizer steps.
 
     An update whose weights or gradients are not finite is put off to the next step and counted. Grown
     weights start at exactly 0 with cleared optimizer state; a weight that is dropped and grown in the same
@@ -66,12 +66,12 @@ class DynamicSparseTraining(Method):
             is below 1 or above ``window.every``; and as :class:`Method`.
 
     Example:
-        >>> DynamicSparseTraining(0.9, grow=Gradient()).drop
-        Magnitude()
+        >>> DynamicSparseTraining(0.9, grow=GradientScore()).drop
+        MagnitudeScore()
     """
 
-    drop: Score = Magnitude()
-    grow: Score = Random()
+    drop: Score = MagnitudeScore()
+    grow: Score = RandomScore()
     drop_fraction: Schedule = Cosine(0.3)
     window: UpdateWindow = UpdateWindow()
     update_replaces_step: bool = True
@@ -145,10 +145,10 @@ class SET(DynamicSparseTraining):
 
     Example:
         >>> SET(0.9, window=UpdateWindow(every=500)).grow
-        Random()
+        RandomScore()
     """
 
-    grow: Score = field(default=Random(), init=False)
+    grow: Score = field(default=RandomScore(), init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ class RigL(DynamicSparseTraining):
         UpdateWindow(every=100, start=0.0, stop=0.75)
     """
 
-    grow: Score = field(default=Gradient(), init=False)
+    grow: Score = field(default=GradientScore(), init=False)
 
 
 def check_drop_fraction(schedule: Schedule) -> None:

@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 from ..sparsity import (
     Cubic,
-    Dense,
     Distribution,
     Initialization,
-    Magnitude,
+    KeepValues,
+    MagnitudeScore,
     Masks,
     PruningWindow,
     Schedule,
     Score,
     Uniform,
     generator_for,
-    prune_globally,
     top_k,
 )
 from ..sparsity.masks.sharding import gather
 from ..sparsity.rules.one_shot import Scope, check_scope
+from ..sparsity.rules.updates import prune_globally
 from .layers import Layers
 from .method import Method, Moment, shapes_of
 
@@ -71,10 +71,10 @@ class GradualPruning(Method):
 
     schedule: Schedule = Cubic(0.0, 1.0)
     window: PruningWindow = PruningWindow()
-    score: Score = Magnitude()
+    score: Score = MagnitudeScore()
     scope: Scope = "layer"
     distribution: Distribution = Uniform()
-    initialization: Initialization = Dense()
+    initialization: Initialization = KeepValues()
 
     works_on_shards: ClassVar[bool] = True
     saves_budget_as: ClassVar[str] = "final"
@@ -92,7 +92,7 @@ class GradualPruning(Method):
         return {name: weight.numel() for name, weight in layers.weights.items()}
 
     def resume_budget(self, layers: Layers, saved: Mapping[str, int] | None) -> dict[str, int]:
-        final = saved or layers.budget  # another method's masks are pruned on from where they are
+        final = saved or layers.budget  # the masks of another method are pruned further
         differing = [name for name, count in layers.budget.items() if final[name] != count]
         if differing:
             name = differing[0]
@@ -104,7 +104,7 @@ class GradualPruning(Method):
         return layers.budget
 
     def expected_counts(self, layers: Layers) -> dict[str, int]:
-        return layers.masks.counts  # a fit that goes on, or starts with given masks, is anywhere on its way
+        return layers.masks.counts  # a fit that resumes, or starts with given masks, may have pruned any share
 
     def updatable(
         self, held: Sequence[Mapping[str, nn.Parameter]], index: int, weights: Mapping[str, nn.Parameter]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..sparsity import GradientAverages, Masks, SparseWeight
+from ..sparsity import Masks, SparseWeight
+from ..sparsity.rules.averages import GradientAverages
 
 
 class Layers:

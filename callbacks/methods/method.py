@@ -24,6 +24,7 @@ from ..sparsity import (
     select,
 )
 from ..sparsity.masks.sharding import whole_weight, write
+from ..sparsity.rules.criteria import BatchLoss
 from .layers import Layers
 
 ADDED = {"added": True}  # a field that the settings of earlier runs do not name: it is named unless it has its default
@@ -45,11 +46,11 @@ class Moment:
     lr_ratio: float = 1.0
 
 
-Choice = Callable[[nn.Module, "Callable[[Any, Any], Tensor] | None", list[Any]], Masks]
+Choice = Callable[[nn.Module, "BatchLoss | None", list[Any]], Masks]
 
 
 class FirstLook(Protocol):
-    """How a method looks at a module and its training data, to choose its first masks."""
+    """A way for a method to look at a module and its training data, to choose its first masks."""
 
     def __call__(
         self,
@@ -57,7 +58,7 @@ class FirstLook(Protocol):
         *,
         what: object,
         batches: int | Sequence[Any],
-        loss: Callable[[Any, Any], Tensor] | None,
+        loss: BatchLoss | None,
         seed: int,
     ) -> Masks:
         """Return the masks that ``choose(module, loss, batches)`` gives on the first process.
@@ -67,7 +68,7 @@ class FirstLook(Protocol):
             what: chooses the masks, for messages.
             batches: a number of batches of random training samples, or batches.
             loss: ``(module, batch) -> loss``; None is that of the training step, where there is one.
-            seed: of the random samples.
+            seed: the seed of the random samples.
 
         Raises:
             RuntimeError: the copy of the module cannot run by itself.
@@ -76,7 +77,7 @@ class FirstLook(Protocol):
 
 @dataclass(frozen=True)
 class Method:
-    """What one way to train sparsely decides, for the weights that it selects.
+    """The decisions of one way to train sparsely, for the weights that it selects.
 
     A method is a frozen dataclass whose functions take the :class:`Layers` they decide about. Who calls them, a
     Lightning callback or a loop of your own, keeps the layers and puts the masks in force.
@@ -85,13 +86,13 @@ class Method:
         sparsity: fraction of zeros over all selected weights, in [0, 1).
         distribution: how the sparsity differs from layer to layer.
         initialization: first values of the selected weights, given once when the masks are drawn. The default draws
-            them anew; to start from loaded weights choose ``Dense()``.
+            them anew; to start from loaded weights choose ``KeepValues()``.
         include: patterns of parameter names or layer classes to make sparse; see :func:`callbacks.sparsity.select`.
         exclude: patterns to leave dense.
         transposed: patterns of layers of other libraries whose weights have the inputs in dimension 0.
         masks_from: masks to start with, or a checkpoint of an earlier sparse run that holds them, instead of
             ``sparsity`` and ``distribution``.
-        seed: of the random masks and initial values. Give all processes the same.
+        seed: the seed of the random masks and initial values. Give all processes the same.
 
     Raises:
         ValueError: ``sparsity`` is outside [0, 1).
@@ -107,12 +108,12 @@ class Method:
     masks_from: str | Path | Masks | None = None
     seed: int = 0
     window: UpdateWindow = field(default=NEVER, init=False, repr=False)  # when the masks are updated
-    gradient_steps: int = field(default=1, init=False, repr=False)  # whose dense gradients an update averages
-    update_replaces_step: bool = field(default=False, init=False, repr=False)  # the optimizer does nothing then
+    gradient_steps: int = field(default=1, init=False, repr=False)  # how many dense gradients an update averages
+    update_replaces_step: bool = field(default=False, init=False, repr=False)  # no step at an update
 
-    works_on_shards: ClassVar[bool] = False  # on weights that FSDP2 shards over processes
-    saves_budget_as: ClassVar[str] = ""  # where a checkpoint keeps the budget, of methods that cannot do without
-    ablates: ClassVar[bool] = False  # whole neurons lose their inputs on purpose
+    works_on_shards: ClassVar[bool] = False  # whether weights may be sharded by FSDP2
+    saves_budget_as: ClassVar[str] = ""  # the key of the budget in a checkpoint, for methods that need it
+    ablates: ClassVar[bool] = False  # whether neurons lose all their inputs on purpose
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
@@ -173,7 +174,7 @@ class Method:
         return None
 
     def check_run(self, layers: Layers, total_steps: float) -> None:
-        """Refuse a run in which the updates have no place, and weights on which the method does not work.
+        """Refuse a run that is too short for the updates, and weights on which the method does not work.
 
         Raises:
             ValueError: the run is too short, or has no end; or the method does not work on weights such as these.
@@ -195,7 +196,7 @@ class Method:
 
         Args:
             held: the weights that each optimizer holds.
-            index: of the optimizer that steps next.
+            index: the index of the optimizer that steps next.
             weights: all of them.
         """
         return dict(held[index])

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..sparsity import (
-    Distribution,
-    Gradient,
-    Masks,
-    Random,
-    Score,
-    SparseWeight,
-    Uniform,
-    drop_and_grow_per_row,
-    generator_for,
-    n_of_m,
-)
+from ..sparsity import Distribution, GradientScore, Masks, RandomScore, Score, SparseWeight, Uniform, generator_for
+from ..sparsity.old_names import warn_renamed
+from ..sparsity.rules.n_of_m import n_of_m
+from ..sparsity.rules.updates import drop_and_grow_per_row
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import NEVER, FirstLook
@@ -37,14 +29,16 @@ class NM(DynamicSparseTraining):
     m does not divide the channels, groups go on at the next tap). So the m weights lie side by side in a row of the
     matrix that 2:4 kernels multiply by, for a convolution that of the weight in memory format channels last.
 
-    A trained network is pruned to the pattern with ``NM(2, 4, start=Magnitude(), initialization=Dense())``.
+    A trained network is pruned to the pattern with
+    ``NM(2, 4, first_score=MagnitudeScore(), initialization=KeepValues())``.
 
     Args:
         n: active weights of a group, in [1, m].
         m: weights of a group.
-        start: the first masks keep the weights with the highest scores of each group. It sees the module's weights
-            and gradients of 0, so that ``Random()`` and ``Magnitude()`` make sense.
+        first_score: the first masks keep the weights with the highest scores of each group. It sees the module's
+            weights and gradients of 0, so that ``RandomScore()`` and ``MagnitudeScore()`` make sense.
         fixed: the first masks stay; ``window`` and the arguments of updates mean nothing then.
+        start: the old name of ``first_score``, which the next release will not know.
         grow: as in :class:`DynamicSparseTraining`, like all arguments that are not named here; there are no
             ``sparsity`` and ``distribution``.
 
@@ -65,14 +59,18 @@ class NM(DynamicSparseTraining):
     n: int = 2
     m: int = 4
     _: KW_ONLY
-    start: Score = Random()
+    first_score: Score = RandomScore()
     fixed: bool = False
-    grow: Score = Gradient()
+    start: InitVar[Score | None] = None
+    grow: Score = GradientScore()
     distribution: Distribution = field(default=Uniform(), init=False)
 
     works_on_shards: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, start: Score | None) -> None:
+        if start is not None:
+            warn_renamed(f"NM(start={start})", "first_score", stacklevel=6)  # in the line that calls callbacks.NM
+            object.__setattr__(self, "first_score", start)
         if not 1 <= self.n <= self.m:
             raise ValueError(f"NM keeps n = {self.n} of m = {self.m} weights; n lies in [1, m]")
         object.__setattr__(self, "sparsity", 1 - self.n / self.m)
@@ -93,7 +91,7 @@ class NM(DynamicSparseTraining):
         masks = {}
         for index, (name, layer) in enumerate(layers.selected.items()):
             weight = layer.parameter.detach()
-            score = self.start(weight, torch.zeros_like(weight), generator_for(self.seed, 0, index))
+            score = self.first_score(weight, torch.zeros_like(weight), generator_for(self.seed, 0, index))
             masks[name] = layer.from_neurons(n_of_m(layer.by_neuron(score), self.n, self.m))
         return Masks(masks)
 

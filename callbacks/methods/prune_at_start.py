@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from ..sparsity import Criterion, Dense, Distribution, Initialization, Masks, OneShotMagnitude, Uniform, choose_masks
-from ..sparsity.rules.one_shot import Scope, check_scope
+from ..sparsity import Criterion, Distribution, Initialization, KeepValues, Masks, OneShotMagnitude, Uniform
+from ..sparsity.rules.criteria import BatchLoss
+from ..sparsity.rules.one_shot import Scope, check_scope, choose_masks
 from .layers import Layers
 from .method import FirstLook, Method
 
@@ -47,9 +48,9 @@ class PruneAtStart(Method):
     criterion: Criterion = OneShotMagnitude()
     scope: Scope = "global"
     batches: int | Sequence[Any] = 1
-    loss: Callable[[Any, Any], Tensor] | None = None
+    loss: BatchLoss | None = None
     distribution: Distribution = Uniform()
-    initialization: Initialization = Dense()
+    initialization: Initialization = KeepValues()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +59,7 @@ class PruneAtStart(Method):
             raise ValueError(f"batches is {self.batches}; give a number, 1 or more, or a list of at least one batch")
 
     def first_masks(self, layers: Layers, look: FirstLook) -> Masks:
-        def choose(module: nn.Module, loss: Callable[[Any, Any], Tensor] | None, batches: list[Any]) -> Masks:
+        def choose(module: nn.Module, loss: BatchLoss | None, batches: list[Any]) -> Masks:
             return choose_masks(module, layers.target, self.criterion, scope=self.scope, loss=loss, batches=batches)
 
         batches = self.batches if self.criterion.uses_data else []

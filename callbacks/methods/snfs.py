@@ -9,8 +9,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..sparsity import Gradient, GradientAverages, Masks, Score, redistribute
+from ..sparsity import GradientScore, Masks, Score
 from ..sparsity.masks.zeros import fetch
+from ..sparsity.rules.averages import GradientAverages
+from ..sparsity.rules.redistribution import redistribute
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import Moment
@@ -30,8 +32,8 @@ class SNFS(DynamicSparseTraining):
     Args:
         sparsity: as in :class:`DynamicSparseTraining`, like all arguments that are not named here; there are no
             ``grow`` and ``gradient_steps``. ``distribution`` says where the layers start.
-        momentum: of the smoothed gradient, ``momentum * smoothed + (1 - momentum) * gradient``, in [0, 1). RigL's
-            comparison found 0.99 best, and 0 about as good as 0.9.
+        momentum: the momentum of the smoothed gradient, ``momentum * smoothed + (1 - momentum) * gradient``, in [0, 1).
+            RigL's comparison found 0.99 best, and 0 about as good as 0.9.
         redistribute: False keeps the number of active weights of each layer, as in RigL's comparison.
 
     Raises:
@@ -45,19 +47,19 @@ class SNFS(DynamicSparseTraining):
 
     Example:
         >>> SNFS(0.9, momentum=0.99).grow
-        Gradient()
+        GradientScore()
     """
 
     momentum: float = 0.9
     redistribute: bool = True
-    grow: Score = field(default=Gradient(), init=False)
+    grow: Score = field(default=GradientScore(), init=False)
     gradient_steps: int = field(default=1, init=False)
 
     works_on_shards: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        GradientAverages(self.momentum)  # refuses one out of range
+        GradientAverages(self.momentum)  # refuses a momentum out of range
 
     @property
     def gradient_momentum(self) -> float | None:

@@ -10,16 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..sparsity import (
-    Gradient,
-    Masks,
-    Score,
-    SparseWeight,
-    exchange_at_constant_fan_in,
-    generator_for,
-    top_per_row,
-)
-from ..sparsity.rules.constant_fan_in import fan_in_of
+from ..sparsity import GradientScore, Masks, Score, SparseWeight, generator_for
+from ..sparsity.rules.constant_fan_in import exchange_at_constant_fan_in, fan_in_of
+from ..sparsity.rules.updates import top_per_row
 from .dynamic import DynamicSparseTraining
 from .layers import Layers
 from .method import ADDED, FirstLook
@@ -61,13 +54,13 @@ class SRigL(DynamicSparseTraining):
 
     Example:
         >>> SRigL(0.9, gamma=0.95).grow
-        Gradient()
+        GradientScore()
     """
 
     gamma: float = 0.3
     ablation: bool = True
     outputs: str | Sequence[str] | None = field(default=None, metadata=ADDED)
-    grow: Score = field(default=Gradient(), init=False)
+    grow: Score = field(default=GradientScore(), init=False)
 
     works_on_shards: ClassVar[bool] = False
     saves_budget_as: ClassVar[str] = "budget"
@@ -107,7 +100,7 @@ class SRigL(DynamicSparseTraining):
             layers.budget = dict(layers.masks.counts)
 
     def resume_budget(self, layers: Layers, saved: Mapping[str, int] | None) -> dict[str, int]:
-        if self.masks_from is None:  # the budget follows from the arguments, and masks of others do not fit it
+        if self.masks_from is None:  # the budget follows from the arguments, whatever masks the checkpoint holds
             return layers.budget
         return dict(saved or layers.masks.counts)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..sparsity import Dense, Initialization, Masks, UpdateWindow, top_k
+from ..sparsity import Initialization, KeepValues, Masks, UpdateWindow, top_k
 from .layers import Layers
 from .method import FirstLook, Method, Moment, shapes_of
 
@@ -58,7 +58,7 @@ class TopKAST(Method):
     exploration: float = 0.1
     regularization: float = 1e-4
     window: UpdateWindow = UpdateWindow(stop=1.0)
-    initialization: Initialization = Dense()
+    initialization: Initialization = KeepValues()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,13 +13,15 @@ from torch.optim import Optimizer
 
 from ..observer import MaskObserver
 from ..owner import mask_owner
-from ..probes.probe import Probe, ProbeLoss
+from ..probes.probe import Probe
 from ..sparsity import gradient_flow
+from ..sparsity.analysis.curvature import LossClosure
+from ..sparsity.rules.criteria import BatchLoss
 from ..sparsity_report import log_metrics
 
 
 class GradientFlowMonitor(MaskObserver):
-    """Log L2 norms of the gradients that a step already has; no second backward pass.
+    """Log L2 norms of the gradients that a step already has, without a second backward pass.
 
     ``grad_flow/total`` is the norm of the whole dense gradient, ``grad_flow/active`` of what moves the
     network (unmasked entries, biases and norms included), ``grad_flow/inactive`` of what the masks hide.
@@ -57,14 +59,14 @@ class GradientFlowMonitor(MaskObserver):
         every_n_steps: int = 50,
         per_layer: bool = False,
         probe_batch: Any = None,
-        probe_loss: ProbeLoss | None = None,
+        probe_loss: BatchLoss | None = None,
     ) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps is {every_n_steps}; it counts optimizer steps, 1 or more")
         self.every_n_steps = every_n_steps
         self.per_layer = per_layer
         self._probe = None if probe_batch is None else Probe(probe_batch, probe_loss)
-        self._steps: dict[int, int] = {}  # by optimizer
+        self._steps: dict[int, int] = {}  # steps seen, by optimizer
         self._not_finite = 0
         self._before = 0.0
         self._state_key = self._generate_state_key(every_n_steps=every_n_steps, per_layer=per_layer)
@@ -141,10 +143,10 @@ class GradientFlowMonitor(MaskObserver):
             self._probe.stop()
 
 
-def _active_norm(masks: Mapping[str, Tensor]) -> Callable[[Callable[[], Tensor], Mapping[str, nn.Parameter]], float]:
-    """Measures the norm of the active gradient."""
+def _active_norm(masks: Mapping[str, Tensor]) -> Callable[[LossClosure, Mapping[str, nn.Parameter]], float]:
+    """Return a measurement of the norm of the active gradient."""
 
-    def norm(loss: Callable[[], Tensor], parameters: Mapping[str, nn.Parameter]) -> float:
+    def norm(loss: LossClosure, parameters: Mapping[str, nn.Parameter]) -> float:
         gradients = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
         flows = gradient_flow(
             {name: grad for name, grad in zip(parameters, gradients, strict=True) if grad is not None}, masks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from torch.optim import Optimizer
 from ..files.safe_files import write_whole
 from ..observer import MaskObserver
 from ..owner import mask_owner
-from ..probes.probe import Probe, ProbeLoss
+from ..probes.probe import Probe
 from ..processes import Returning
 from ..settings import described
-from ..sparsity import Exact, Spectrum, SpectrumMethod
+from ..sparsity import ExactSpectrum, Spectrum, SpectrumMethod
 from ..sparsity.analysis.curvature import Progress
+from ..sparsity.rules.criteria import BatchLoss
 from ..sparsity_report import log_metrics
 
 
@@ -47,7 +49,7 @@ class HessianSpectrum(MaskObserver, Returning):
         around_updates: a number of mask updates, counted from the first one, before and after which to
             measure; or the optimizer steps of such updates.
         active_only: restrict the Hessian to active weights, biases and norms; False: to nothing.
-        method: ``Exact()``, for some ten thousand active weights at most, or ``Lanczos()``.
+        method: ``ExactSpectrum()``, for some ten thousand active weights at most, or ``LanczosSpectrum()``.
         folder: where to write every spectrum, as ``step<8 digits>_<at_step|before_update|after_update>.pt``; see
             :func:`read_spectrum`. A file of an earlier run in the same folder is replaced.
 
@@ -71,12 +73,12 @@ class HessianSpectrum(MaskObserver, Returning):
         self,
         *,
         probe_batch: Any = 1000,
-        probe_loss: ProbeLoss | None = None,
+        probe_loss: BatchLoss | None = None,
         at_steps: Sequence[int] = (),
         every_n_steps: int | None = None,
         around_updates: int | Sequence[int] = 0,
         active_only: bool = True,
-        method: SpectrumMethod = Exact(),
+        method: SpectrumMethod = ExactSpectrum(),
         folder: str | Path | None = None,
     ) -> None:
         if every_n_steps is not None and every_n_steps < 1:
@@ -98,7 +100,7 @@ class HessianSpectrum(MaskObserver, Returning):
         self.folder = None if folder is None else Path(folder)
         self._probe = Probe(probe_batch, probe_loss)
         self._updates = 0
-        self._last: tuple[int, Spectrum] | None = None  # the step of the last measurement at a step, and its result
+        self._last: tuple[int, Spectrum] | None = None  # step and result of the last measurement at a step
         measured = {
             "at_steps": sorted(self.at_steps),
             "every_n_steps": every_n_steps,
@@ -106,7 +108,7 @@ class HessianSpectrum(MaskObserver, Returning):
             "active_only": active_only,
             "method": method,
         }
-        self._state_key = type(self).__qualname__ + described(measured)  # the same whenever it goes on
+        self._state_key = type(self).__qualname__ + re.sub(r"\b(Exact|Lanczos)Spectrum\(", r"\1(", described(measured))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
@@ -135,35 +137,34 @@ class HessianSpectrum(MaskObserver, Returning):
     def _at_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> None:
         step = trainer.global_step
         if step in self.at_steps or (self.every_n_steps and step % self.every_n_steps == 0):
-            spectrum = self._measure(trainer, pl_module, masks)
-            self._last = (step, spectrum)
-            self._report(trainer, spectrum, "at_step")
+            self._last = (step, self._measure(trainer, pl_module, masks, "at_step"))
 
     def on_before_mask_update(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
     ) -> None:
-        if self._update_is_due(trainer):
-            if self._last is not None and self._last[0] == trainer.global_step:
-                spectrum = self._last[1]  # nothing has changed since
-            else:
-                spectrum = self._measure(trainer, pl_module, masks)
-            self._report(trainer, spectrum, "before_update")
+        if _is_due(self.around_updates, self._updates, trainer.global_step):
+            step, spectrum = self._last or (-1, None)
+            known = spectrum if step == trainer.global_step else None  # nothing has changed since then
+            self._measure(trainer, pl_module, masks, "before_update", known)
 
     def on_after_mask_update(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]
     ) -> None:
-        if self._update_is_due(trainer):
-            self._report(trainer, self._measure(trainer, pl_module, masks), "after_update")
+        if _is_due(self.around_updates, self._updates, trainer.global_step):
+            self._measure(trainer, pl_module, masks, "after_update")
         self._updates += 1
         self._last = None
 
-    def _update_is_due(self, trainer: pl.Trainer) -> bool:
-        if isinstance(self.around_updates, int):
-            return self._updates < self.around_updates
-        return trainer.global_step in self.around_updates
-
-    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, masks: Mapping[str, Tensor]) -> Spectrum:
-        return self._probe.measure(
+    def _measure(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        masks: Mapping[str, Tensor],
+        when: str,
+        known: Spectrum | None = None,
+    ) -> Spectrum:
+        """Return the spectrum under these masks, which may be known already, once it is logged and written."""
+        spectrum = known or self._probe.measure(
             trainer,
             pl_module,
             lambda loss, parameters: self.method(
@@ -174,8 +175,6 @@ class HessianSpectrum(MaskObserver, Returning):
             ),
             autocast=False,
         )
-
-    def _report(self, trainer: pl.Trainer, spectrum: Spectrum, when: str) -> None:
         self.spectrum = spectrum
         prefix = "hessian/" if self.active_only else "hessian/dense/"
         if when != "at_step":
@@ -184,9 +183,11 @@ class HessianSpectrum(MaskObserver, Returning):
         log_metrics(trainer, {prefix + value: getattr(spectrum, value) for value in values})
         if self.folder is not None and trainer.is_global_zero:
             _write(self.folder / f"step{trainer.global_step:08d}_{when}.pt", spectrum, trainer.global_step, when)
+        return spectrum
 
     @property
     def state_key(self) -> str:
+        """The key of its state in a checkpoint. Methods have their first names in it, so that old ones resume."""
         return self._state_key  # Lightning asks at every hook of every step
 
     def state_dict(self) -> dict[str, Any]:
@@ -207,8 +208,13 @@ class HessianSpectrum(MaskObserver, Returning):
         self._last = None
 
 
+def _is_due(around_updates: int | Sequence[int], updates: int, step: int) -> bool:
+    """Return whether to measure around a mask update at ``step``, after so many other updates."""
+    return updates < around_updates if isinstance(around_updates, int) else step in around_updates
+
+
 def read_spectrum(path: str | Path) -> Spectrum:
-    """A spectrum that :class:`HessianSpectrum` wrote; nothing in the file is executed.
+    """Read a spectrum that :class:`HessianSpectrum` wrote; nothing in the file is executed.
 
     The file is what ``torch.save`` makes of a dictionary of ``eigenvalues``, ``shares``, ``resolution``, ``step``
     and ``when``.
@@ -235,5 +241,5 @@ def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
 
 
 def _content(spectrum: Spectrum) -> dict[str, Any]:
-    """Its arguments, as tensors and plain values."""
+    """Return the arguments of a spectrum, as tensors and plain values."""
     return {name: getattr(spectrum, name) for name in ("eigenvalues", "shares", "resolution")}

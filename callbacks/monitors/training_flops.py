@@ -19,7 +19,7 @@ from ..sparsity_report import log_metrics
 
 
 class TrainingFlops(Returning, pl.Callback):
-    """Counts the floating-point operations of a fit, with whatever method in the Trainer, or dense.
+    """Count the floating-point operations of a fit, with whatever method in the Trainer, or dense.
 
     A batch costs a forward pass, as much again for the gradients of activations, and the gradients of weights:
     of the active ones, or of those that the method looks at, as RigL does of all at an update. So a pruning run pays
@@ -29,13 +29,13 @@ class TrainingFlops(Returning, pl.Callback):
     Logs ``sparsity/train_flops``, the running total over all ranks, every ``Trainer(log_every_n_steps)`` steps.
 
     Attributes:
-        flops: of a sample, after the first batch.
-        total: so far, in this fit and in those it goes on from.
-        dense: what the same samples would have cost the dense network.
+        flops: the operations of a sample, known after the first batch.
+        total: the operations so far, in this fit and in those it goes on from.
+        dense: the operations that the same samples would have cost the dense network.
 
     Args:
-        flops: of a sample, by the names of the module's parameters, for a module whose ``training_step`` cannot run on
-            a copy: ``Flops.of(module, example)`` counts its ``forward``.
+        flops: the operations of a sample, by the names of the module's parameters, for a module whose ``training_step``
+            cannot run on a copy: ``Flops.of(module, example)`` counts its ``forward``.
 
     Raises:
         RuntimeError: at the first batch, when ``training_step`` cannot run on a copy.
@@ -58,7 +58,7 @@ class TrainingFlops(Returning, pl.Callback):
         self._logged = -1
         if not self._given:
             check_whole(pl_module, "TrainingFlops() without flops=")
-            self.flops = None  # of this fit's module
+            self.flops = None  # to be counted for the module of this fit
         if trainer.global_step == 0:
             self.total, self.dense = 0.0, 0.0
 

@@ -1,1 +1,1 @@
-"""Looks at a copy of the module, on data of their own."""
+"""Measurements on a copy of the module, with data of their own."""

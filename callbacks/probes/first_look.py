@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,14 +11,15 @@ from torch import Tensor
 
 from ..methods.method import Choice
 from ..sparsity import Masks
+from ..sparsity.rules.criteria import BatchLoss
 from .probe import detached_copy, random_batches, to_device, training_loss, undisturbed
 
 
 class LightningLook:
-    """The :class:`callbacks.methods.FirstLook` of a fit.
+    """The :class:`callbacks.methods.FirstLook` of a Trainer's fit.
 
     Args:
-        trainer: of the fit, which has not begun.
+        trainer: the Trainer of the fit, which has not begun.
         pl_module: the module that is trained; it is looked at through a copy.
     """
 
@@ -31,11 +32,11 @@ class LightningLook:
         *,
         what: object,
         batches: int | Sequence[Any],
-        loss: Callable[[Any, Any], Tensor] | None,
+        loss: BatchLoss | None,
         seed: int,
     ) -> Masks:
         if isinstance(batches, int):
-            self._trainer.fit_loop.setup_data()  # which draws a random number, here or later
+            self._trainer.fit_loop.setup_data()  # draws a random number, which it would draw later otherwise
         with undisturbed():
             given = self._batches(batches, seed)
             try:
@@ -52,11 +53,11 @@ class LightningLook:
 
     def _batches(self, batches: int | Sequence[Any], seed: int) -> list[Any]:
         if isinstance(batches, int):
-            count = batches * self._trainer.world_size  # a rank's loader makes its part of a batch
+            count = batches * self._trainer.world_size  # the loader of a rank makes its part of each batch
             batches = random_batches(self._trainer.train_dataloader, count, "batches", seed)
         return [to_device(self._trainer, self._module, batch) for batch in batches]
 
-    def _loss(self, given: Callable[[Any, Any], Tensor] | None) -> Callable[[Any, Any], Tensor] | None:
+    def _loss(self, given: BatchLoss | None) -> BatchLoss | None:
         if given is None and not self._module.automatic_optimization:
             return None
 

@@ -1,4 +1,4 @@
-"""Probes: a look at a module on data of its own choice, on a copy, so that nothing of the run changes."""
+"""Probes: measurements of a copy of a module, on data of their own, so that nothing of the run changes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..compatibility import check_whole
 from ..sparsity import generator_for
+from ..sparsity.analysis.curvature import LossClosure
 from ..sparsity.masks.replica import replica
-
-ProbeLoss = Callable[[pl.LightningModule, Any], Tensor]
+from ..sparsity.rules.criteria import BatchLoss
 
 T = TypeVar("T")
 
 
 class Probe:
-    """Measures a loss of a detached copy of the module: weights, norm statistics, gradients and random numbers stay.
+    """A measurement of the loss of a copy of the module: weights, norm statistics, gradients and random numbers stay.
 
     Args:
-        batch: in the form the module's ``training_step`` takes, or a number of samples to take from the head
+        batch: a batch in the form the module's ``training_step`` takes, or a number of samples to take from the head
             of the training data set.
         loss: ``(module, batch) -> loss``; the default is ``module.training_step(batch, 0)``.
 
@@ -36,7 +36,7 @@ class Probe:
         ValueError: a number of samples is below 1.
     """
 
-    def __init__(self, batch: Any, loss: ProbeLoss | None) -> None:
+    def __init__(self, batch: Any, loss: BatchLoss | None) -> None:
         if isinstance(batch, int) and batch < 1:
             raise ValueError(f"probe_batch is {batch}; as a number it counts samples, 1 or more")
         self.batch = batch
@@ -63,11 +63,11 @@ class Probe:
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        measurement: Callable[[Callable[[], Tensor], dict[str, nn.Parameter]], T],
+        measurement: Callable[[LossClosure, dict[str, nn.Parameter]], T],
         *,
         autocast: bool = True,
     ) -> T:
-        """``measurement(loss, parameters)`` on a copy: its loss on the batch, and what of it is trained, by name.
+        """Return ``measurement(loss, parameters)`` of a copy: its loss on the batch, and the trained parameters.
 
         The loss is computed in the precision of the run; with ``autocast=False`` mixed precision is left out.
 
@@ -99,22 +99,22 @@ class Probe:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Random numbers drawn inside are given back, gradients are on, and a copy that cannot log does not say so."""
+    """Give back the random numbers that are drawn inside, with gradients on, and silence a copy that cannot log."""
     with isolate_rng(), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are trying to `self.log")
         yield
 
 
 def detached_copy(pl_module: pl.LightningModule) -> pl.LightningModule:
-    """A copy that knows no Trainer and logs nothing."""
-    detached = replica(pl_module)  # Lightning leaves the Trainer out of copies
-    for method in ("forward", "training_step"):  # torch.compile binds its own to the original
+    """Return a copy that knows no Trainer and logs nothing."""
+    detached = replica(pl_module)  # Lightning leaves the Trainer out of copies of modules
+    for method in ("forward", "training_step"):  # torch.compile binds these to the original module
         detached.__dict__.pop(method, None)
     return detached
 
 
 def training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
-    """What the module's ``training_step`` makes of a batch."""
+    """Return the loss that the module's ``training_step`` computes of a batch."""
     arguments = (batch, 0) if is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2) else (batch,)
     output: Any = module.training_step(*arguments)
     loss: Tensor = output["loss"] if isinstance(output, Mapping) else output
@@ -122,13 +122,13 @@ def training_loss(module: pl.LightningModule, batch: Any) -> Tensor:
 
 
 def to_device(trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any) -> Any:
-    """A batch as the training step would get it."""
+    """Return a batch as the training step would get it."""
     batch = pl_module._on_before_batch_transfer(trainer.precision_plugin.convert_input(batch))
     return trainer.strategy.batch_to_device(batch)
 
 
 def first_samples(loader: object, count: int, argument: str) -> Any:
-    """One batch of the first samples of the loader's data set, without touching the loader.
+    """Return one batch of the first samples of the loader's data set, without touching the loader.
 
     Raises:
         ValueError: the training data is not one DataLoader; ``argument`` names what asked for samples.
@@ -139,7 +139,7 @@ def first_samples(loader: object, count: int, argument: str) -> Any:
 
 
 def random_batches(loader: object, count: int, argument: str, seed: int) -> list[Any]:
-    """Batches of random samples, drawn by ``seed`` alone, without touching the loader; equal on all ranks.
+    """Return batches of random samples, drawn by ``seed`` alone and equal on all ranks, without touching the loader.
 
     Raises:
         ValueError: the training data is not one DataLoader of samples by index, or its batch size is unknown.
@@ -151,7 +151,7 @@ def random_batches(loader: object, count: int, argument: str, seed: int) -> list
         raise ValueError(f"{asked} takes random samples, but the training data is a stream: give a list of batches")
     available: int = len(loader.dataset)  # type: ignore[arg-type]  # a map-style data set has a length
     order = torch.randperm(available, generator=generator_for(seed, -2))[: count * size].tolist()
-    random.seed(seed)  # of augmentations; the caller gives the numbers back
+    random.seed(seed)  # for augmentations; the caller restores the state of all generators
     torch.manual_seed(seed)
     samples = Subset(loader.dataset, order)
     return list(DataLoader(samples, batch_size=size, collate_fn=loader.collate_fn, generator=torch.Generator()))

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from callbacks import read_checkpoint
+from callbacks.files.safe_files import read_checkpoint
 
 from .mortal_fit import NAMES, PLACES, STEPS, Curve, run
 

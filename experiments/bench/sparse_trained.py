@@ -18,7 +18,8 @@ from pytorch_lightning.cli import LightningCLI
 from rich.console import Console
 from torch import nn
 
-from callbacks import read_checkpoint, read_masks
+from callbacks import read_masks
+from callbacks.files.safe_files import read_checkpoint
 from lightning_modules.sparse_inference import load_sparse, save_sparse
 
 from ..provenance import append_row

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import MaskOwner, RewindPoint, Ticket
 from callbacks.files.safe_files import write_whole
-from callbacks.lottery.stage import Stage
+from callbacks.lottery.stage import LotteryStage
 from callbacks.observer import callbacks_of
 from callbacks.owner import mask_owner
 
@@ -62,7 +62,7 @@ def log_checkpoints(run: wandb.Run, trainer: pl.Trainer) -> None:
     for callback in callbacks_of(trainer):
         if isinstance(callback, RewindPoint):
             run.log_artifact(artifact_of(callback.path, "model"), aliases=[f"step-{callback.step}"])
-        elif isinstance(callback, Stage):
+        elif isinstance(callback, LotteryStage):
             run.log_artifact(artifact_of(callback.end, "model"), aliases=["last"])
         elif isinstance(callback, ModelCheckpoint):
             best, last = callback.best_model_path, callback.last_model_path

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from callbacks import SET, DynamicSparseTraining, GradualPruning, MaskOwner, RigL, SparseTraining
 from callbacks.sparsity import (
-    Dense,
-    Gradient,
+    GradientScore,
     Initialization,
-    Inverted,
+    InvertedScore,
+    KeepValues,
     LayerScaled,
     ProportionalToLR,
     PruningWindow,
@@ -31,12 +31,12 @@ METHODS: dict[str, Callable[..., MaskOwner]] = {
     "rigl": partial(RigL, drop_fraction=ProportionalToLR(0.3), window=UpdateWindow(100, stop=1.0)),
     "rigl-inverted": partial(
         DynamicSparseTraining,
-        grow=Inverted(Gradient()),
+        grow=InvertedScore(GradientScore()),
         drop_fraction=ProportionalToLR(0.3),
         window=UpdateWindow(100, stop=1.0),
     ),
 }
-INITIALIZATIONS: dict[str, Initialization] = {"dense": Dense(), "liu": LayerScaled(), "unit": UnitScaled()}
+INITIALIZATIONS: dict[str, Initialization] = {"dense": KeepValues(), "liu": LayerScaled(), "unit": UnitScaled()}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from rich.progress import Progress
 from torch import Tensor
 
 from callbacks import read_spectrum
-from callbacks.sparsity import Uniform, generator_for, heterogeneous_masks, select, signal_propagation
+from callbacks.sparsity import Uniform, generator_for, select, signal_propagation
+from callbacks.sparsity.analysis.propagation import heterogeneous_masks
 from datamodules import MNISTDataModule
 from lightning_modules.networks import LeNet5
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from callbacks import Ticket, read_checkpoint
+from callbacks import Ticket
+from callbacks.files.safe_files import read_checkpoint
 
 from ..analysis import l2_distances
 from ..provenance import read_rows

@@ -106,7 +106,7 @@ def resume(path: str, callbacks: list[pl.Callback], module: pl.LightningModule |
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_resuming_from_a_dense_checkpoint(tmp_path: Path, method: Method) -> None:
     path = checkpoint(tmp_path, [])
-    with pytest.raises(ValueError, match="last.ckpt' holds no masks.*initialization=Dense"):
+    with pytest.raises(ValueError, match="last.ckpt' holds no masks.*initialization=KeepValues"):
         resume(path, [method.build()])
 
 

@@ -9,7 +9,7 @@ from logs import Memory
 from torch import nn
 
 from callbacks import RigL, SparseTraining
-from callbacks.sparsity import Constant, Dense, Masks, SparseWeight, UpdateWindow, select
+from callbacks.sparsity import Constant, KeepValues, Masks, SparseWeight, UpdateWindow, select
 from callbacks.sparsity_report import unconnected
 
 
@@ -52,7 +52,7 @@ def test_a_layer_whose_weights_are_all_zero_is_warned_of_once() -> None:
 
     rows = {"dead": [3.0, 2.0, 1.0, 0.5], "alive": [1.0, 2.0, 3.0, 4.0]}
     module = Dying(rows, [{name: [1.0, 2.0, 3.0, 4.0] for name in rows}] * 8)
-    owner = RigL(0.5, initialization=Dense(), window=UpdateWindow(2, stop=1.0), drop_fraction=Constant(0.5))
+    owner = RigL(0.5, initialization=KeepValues(), window=UpdateWindow(2, stop=1.0), drop_fraction=Constant(0.5))
     with pytest.warns(UserWarning, match=r"all weights of 'layers.dead.weight' are 0 at step 2, so that") as caught:
         fit(module, [owner], max_steps=8)
     assert len([warning for warning in caught if "are 0 at step" in str(warning.message)]) == 1

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from callbacks import GradientFlowMonitor, PruneAtStart, RigL, SparseTraining, read_masks
 from callbacks.compatibility import check_optimizers
-from callbacks.sparsity import SNIP, Linear, UpdateWindow
+from callbacks.sparsity import SNIP, LinearDecay, UpdateWindow
 
 
 class ByHand(TinyModule):
@@ -148,7 +148,7 @@ def test_a_fused_optimizer_under_a_gradient_scaler_is_refused() -> None:
 
 def test_schedules_and_windows_that_cannot_work_are_refused_before_the_first_step() -> None:
     with pytest.raises(ValueError, match="drop_fraction ends at 1.5"):
-        RigL(drop_fraction=Linear(0.3, 1.5))
+        RigL(drop_fraction=LinearDecay(0.3, 1.5))
     with pytest.raises(ValueError, match="no step is left to train"):
         RigL(window=UpdateWindow(1))
     with pytest.raises(ValueError, match="starts at step 12 and stops at 10 of this run: it never opens"):

@@ -21,8 +21,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from callbacks import HessianSpectrum, MaskOwner, RewindPoint, RigL, TrainingFlops, methods, read_checkpoint, read_masks
+from callbacks import HessianSpectrum, MaskOwner, RewindPoint, RigL, TrainingFlops, methods, read_masks
 from callbacks.compatibility import check_shards
+from callbacks.files.safe_files import read_checkpoint
 from callbacks.sparsity import UpdateWindow
 
 SCRIPT = Path(__file__).parents[1] / "fsdp_fit.py"

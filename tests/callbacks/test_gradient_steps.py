@@ -11,7 +11,7 @@ from test_resume import Stop
 from torch import Tensor
 
 from callbacks import SNFS, DynamicSparseTraining, MaskObserver, RigL, SparseTraining, read_masks
-from callbacks.sparsity import Constant, Dense, Masks, Score, UpdateWindow
+from callbacks.sparsity import Constant, KeepValues, Masks, Score, UpdateWindow
 
 WINDOW = UpdateWindow(4, stop=1.0)
 
@@ -51,7 +51,7 @@ def test_an_update_by_hand(n: int, bad: tuple[int, ...], seen: list[float], mask
         window=WINDOW,
         gradient_steps=n,
         masks_from=Masks({"layers.a.weight": torch.tensor([[True, True, False, False]])}),
-        initialization=Dense(),
+        initialization=KeepValues(),
     )
     fit(Scripted({"a": [2.0, 1.0, 0.0, 0.0]}, gradients), [owner], max_steps=6)
     [grad] = grow.grads

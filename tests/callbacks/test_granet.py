@@ -11,7 +11,7 @@ from logs import Memory
 from test_pruning import Copies
 
 from callbacks import GradualPruning, GraNet
-from callbacks.sparsity import ERK, Constant, Dense, Linear, Masks, PruningWindow, Uniform
+from callbacks.sparsity import ERK, Constant, KeepValues, LinearDecay, Masks, PruningWindow, Uniform
 
 WHOLE = PruningWindow(4, start=4, stop=1.0)
 
@@ -73,7 +73,7 @@ def test_without_exchange_it_is_global_pruning() -> None:
 
 def test_every_layer_exchanges_its_share_after_pruning() -> None:
     copies = Copies()
-    owner = GraNet(0.8, drop_fraction=Constant(0.3), window=WHOLE, initialization=Dense())
+    owner = GraNet(0.8, drop_fraction=Constant(0.3), window=WHOLE, initialization=KeepValues())
     fit(TinyModule(), [owner, copies])
     back = 0
     for weights, gradients, before, after in zip(
@@ -100,4 +100,4 @@ def test_a_first_sparsity_above_the_last(initial: float) -> None:
 
 def test_a_drop_fraction_above_one() -> None:
     with pytest.raises(ValueError, match="drop_fraction ends at 2"):
-        GraNet(drop_fraction=Linear(0.5, 2.0))
+        GraNet(drop_fraction=LinearDecay(0.5, 2.0))

@@ -22,8 +22,8 @@ from callbacks import (
     SRigL,
     read_masks,
 )
-from callbacks.lottery.ticket import Ticket, TicketTraining
-from callbacks.sparsity import ERK, SNIP, Cosine, Magnitude, PruningWindow, UpdateWindow
+from callbacks.lottery.ticket import Ticket, TicketOwner
+from callbacks.sparsity import ERK, SNIP, Cosine, MagnitudeScore, PruningWindow, UpdateWindow
 
 FAST = {"window": WINDOW, "drop_fraction": Cosine(0.5)}
 CONV, HIDDEN, LAST = "network.0.weight", "network.4.weight", "network.6.weight"
@@ -91,7 +91,7 @@ def test_observers_see_all_masks_once_a_step_and_each_method_moves_its_own() -> 
         lambda: RigL(0.8, seed=3, **FAST),
         lambda: SRigL(0.8, seed=3, gamma=0.7, **FAST),
         lambda: PruneAtStart(0.8, criterion=SNIP(), seed=3),
-        lambda: GradualPruning(0.8, window=PruningWindow(4, start=0.0, stop=1.0), score=Magnitude()),
+        lambda: GradualPruning(0.8, window=PruningWindow(4, start=0.0, stop=1.0), score=MagnitudeScore()),
     ],
 )
 def test_a_method_in_a_group_does_what_it_does_alone(build) -> None:
@@ -168,8 +168,8 @@ def test_no_method_and_methods_that_work_only_alone_are_refused() -> None:
     with pytest.raises(ValueError, match="methods is empty"):
         SparseGroups([])
     masks = SparseTraining().masks
-    ticket = TicketTraining(Ticket(1, "weights", masks, {}, Path("ticket.ckpt")))
-    with pytest.raises(ValueError, match="TicketTraining works only alone: it relies on on_fit_start"):
+    ticket = TicketOwner(Ticket(1, "weights", masks, {}, Path("ticket.ckpt")))
+    with pytest.raises(ValueError, match="TicketOwner works only alone: it relies on on_fit_start"):
         SparseGroups([ticket])
 
 

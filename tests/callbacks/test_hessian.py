@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import GradientFlowMonitor, HessianSpectrum, RigL, SparseTraining, read_spectrum
 from callbacks.monitors import hessian
-from callbacks.sparsity import Cosine, Exact, Lanczos, Spectrum
+from callbacks.sparsity import Cosine, ExactSpectrum, LanczosSpectrum, Spectrum
 from callbacks.sparsity.analysis.spectrum import SpectrumMethod
 
 FEW = 16  # samples of the probe
@@ -126,7 +126,7 @@ def test_it_changes_nothing(tmp_path: Path) -> None:
                 grads += [p.grad.clone() for p in pl_module.parameters() if p.grad is not None]
 
         monitor = HessianSpectrum(
-            probe_batch=FEW, every_n_steps=3, at_steps=[4], around_updates=2, method=Exact(), folder=tmp_path
+            probe_batch=FEW, every_n_steps=3, at_steps=[4], around_updates=2, method=ExactSpectrum(), folder=tmp_path
         )
         owner = rigl()
         module = Small()
@@ -213,7 +213,7 @@ def test_frozen_weights_are_left_out(tmp_path: Path) -> None:
 
 def test_lanczos_finds_the_same_extremes() -> None:
     memories = []
-    for method in (Exact(), Lanczos(steps=60, probes=2)):
+    for method in (ExactSpectrum(), LanczosSpectrum(steps=60, probes=2)):
         memories.append(Memory())
         torch.manual_seed(0)  # of the dropout
         fit(
@@ -350,7 +350,7 @@ def test_impossible_arguments(arguments: dict, message: str) -> None:
 
 def test_a_network_too_large_is_refused_with_its_size() -> None:
     with pytest.raises(ValueError, match=r"Hessian of 473 entries takes 0.00167 GiB, more than max_gib=0.001"):
-        fit(Small(), [HessianSpectrum(probe_batch=FEW, at_steps=[0], method=Exact(max_gib=0.001))], max_steps=1)
+        fit(Small(), [HessianSpectrum(probe_batch=FEW, at_steps=[0], method=ExactSpectrum(max_gib=0.001))], max_steps=1)
 
 
 def test_a_loss_that_is_not_finite_is_named() -> None:

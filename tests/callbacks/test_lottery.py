@@ -28,12 +28,12 @@ from callbacks import (
     ShuffledMask,
     SparseTraining,
     Ticket,
-    TicketTraining,
     WeightRewinding,
     read_masks,
 )
-from callbacks.lottery.stage import Stage
-from callbacks.sparsity import Dense, Masks
+from callbacks.lottery.stage import LotteryStage
+from callbacks.lottery.ticket import TicketOwner
+from callbacks.sparsity import KeepValues, Masks
 
 SCRIPT = Path(__file__).parents[1] / "lottery_run.py"
 SAVING = {"enable_checkpointing": True}
@@ -98,7 +98,7 @@ def test_a_run_is_a_plain_fit_of_the_ticket_with_fresh_optimizer_and_full_schedu
     ticket = Ticket.read(paper / "level-1/weights/ticket.ckpt")
     plain = module()
     ticket.apply(plain)
-    owner = SparseTraining(masks_from=ticket.path, initialization=Dense())
+    owner = SparseTraining(masks_from=ticket.path, initialization=KeepValues())
     make_trainer([owner], paper, enable_checkpointing=False).fit(plain, data_in(mnist)(1 + number))
     assert load(ticket.trained[number])["global_step"] == STEPS
     assert_equal(weights_of(ticket.trained[number]), dict(plain.state_dict()))
@@ -168,7 +168,7 @@ def test_a_kill_between_the_last_step_and_the_product_changes_nothing(
         return make_trainer(callbacks, folder, **limit)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stage, "on_train_end", lambda *_: crash())
+        patch.setattr(LotteryStage, "on_train_end", lambda *_: crash())
         with pytest.raises(KilledError):
             run(tmp_path, mnist, make, rewind_step=2)
     assert load(tmp_path / "pretrain/last.ckpt")["global_step"] == STEPS
@@ -464,7 +464,7 @@ def test_learning_rates_of_another_optimizer_are_refused(paper: Path, mnist: Pat
     plain = module()
     other.apply(plain)
     with pytest.raises(ValueError, match=r"learning rates \(\(0.1,\),\) .* has \[2\] groups"):
-        make_trainer([TicketTraining(other)], paper, enable_checkpointing=False).fit(plain, data_in(mnist)(0))
+        make_trainer([TicketOwner(other)], paper, enable_checkpointing=False).fit(plain, data_in(mnist)(0))
 
 
 # --- iterative pruning -----------------------------------------------------------------------------

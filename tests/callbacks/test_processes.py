@@ -74,7 +74,7 @@ def test_a_second_fit_is_refused_when_the_masks_did_not_come_back(found: dict[An
         in refused["message"]
     )
     assert "fit(ckpt_path=...)" in refused["message"]
-    assert "RigL(masks_from=..., initialization=Dense())" in refused["message"]
+    assert "RigL(masks_from=..., initialization=KeepValues())" in refused["message"]
     assert refused["same"], "the weights stay as they were"
 
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from callbacks import GradualPruning, PruneAtStart, RigL, SparseTraining
 from callbacks.sparsity import (
     SNIP,
-    Dense,
     GraSP,
+    KeepValues,
     LayerScaled,
     Masks,
     OneShotMagnitude,
@@ -60,7 +60,7 @@ def test_the_run_does_not_notice_how_its_masks_were_chosen(criterion) -> None:
 
     chosen = PruneAtStart(0.8, criterion=criterion, scope="layer")
     module = run(chosen)
-    given = SparseTraining(0.8, masks_from=chosen.masks, initialization=Dense())
+    given = SparseTraining(0.8, masks_from=chosen.masks, initialization=KeepValues())
     same = run(given)
     assert given.masks.digest() == chosen.masks.digest()
     assert module.losses == same.losses
@@ -136,7 +136,7 @@ def test_every_method_starts_with_given_masks(method) -> None:
     masks = prune(module, 0.8)
     held = {name: p.detach().clone() for name, p in module.named_parameters()}
     moves = {"window": UpdateWindow(2, stop=1.0)} if method is RigL else {}
-    owner = method(0.8, masks_from=masks, initialization=Dense(), **moves)
+    owner = method(0.8, masks_from=masks, initialization=KeepValues(), **moves)
 
     class Start(pl.Callback):
         def on_train_start(self, trainer, pl_module) -> None:

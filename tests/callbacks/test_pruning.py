@@ -16,10 +16,10 @@ from callbacks.sparsity import (
     ERK,
     Constant,
     Cubic,
-    Linear,
+    LinearDecay,
     Masks,
     PruningWindow,
-    Saliency,
+    SaliencyScore,
     Uniform,
     UpdateWindow,
 )
@@ -81,7 +81,7 @@ def test_the_logged_sparsity_follows_the_cubic_to_the_weight(scope: str) -> None
 @pytest.mark.parametrize("score", ["magnitude", "saliency"])
 def test_the_lowest_scores_go(scope: str, score: str) -> None:
     copies = Copies()
-    chosen = {"score": Saliency()} if score == "saliency" else {}
+    chosen = {"score": SaliencyScore()} if score == "saliency" else {}
     fit(TinyModule(), [GradualPruning(0.8, window=WHOLE, scope=scope, **chosen), copies])
     assert len(copies.after) == 6  # after 4, 8, ... 20 and 23 steps; at 0 there is nothing to prune
     for weights, gradients, before, after in zip(
@@ -103,7 +103,7 @@ def test_a_layer_of_tiny_weights_keeps_one_under_a_global_threshold() -> None:
     module = TinyModule()
     with torch.no_grad():
         module.network[6].weight *= 1e-6
-    owner = GradualPruning(0.95, window=PruningWindow(4, 0, 0.1), scope="global")
+    owner = GradualPruning(0.95, window=PruningWindow(4, 0.0, 0.1), scope="global")
     fit(module, [owner])
     assert owner.masks.counts["network.6.weight"] == 1
     assert sum(owner.masks.counts.values()) == sum(Uniform()(_shapes(owner), 0.95).values())
@@ -123,7 +123,7 @@ def _shapes(owner: SparseTraining) -> dict[str, torch.Size]:
 
 def test_a_schedule_may_start_in_the_middle_and_at_the_first_step() -> None:
     memory = Memory()
-    owner = GradualPruning(0.8, schedule=Linear(0.5, 1.0), window=PruningWindow(4, 0.0, 1.0))
+    owner = GradualPruning(0.8, schedule=LinearDecay(0.5, 1.0), window=PruningWindow(4, 0.0, 1.0))
     fit(TinyModule(), [owner], logger=memory, max_steps=9)
     assert memory.of("sparsity/actual") == pytest.approx({0: 0.4, 4: 0.6, 5: 0.6, 8: 0.8, 9: 0.8}, abs=1e-3)
 
@@ -178,10 +178,10 @@ def test_a_weight_without_a_gradient_is_pruned_too_when_its_exact_name_is_includ
             super().__init__()
             self.idle = torch.nn.Linear(10, 10)
 
-    owner = GradualPruning(0.8, window=WHOLE, score=Saliency(), include=["*", "idle.weight"])
+    owner = GradualPruning(0.8, window=WHOLE, score=SaliencyScore(), include=["*", "idle.weight"])
     fit(Idle(), [owner])
     assert owner.masks.counts["idle.weight"] == 20
-    unnamed = GradualPruning(0.8, window=WHOLE, score=Saliency())
+    unnamed = GradualPruning(0.8, window=WHOLE, score=SaliencyScore())
     with pytest.warns(UserWarning, match=r"the loss does not depend on idle\.weight, which GradualPruning selected"):
         fit(Idle(), [unnamed])
     assert "idle.weight" not in unnamed.masks
@@ -237,7 +237,7 @@ def test_resuming_towards_another_sparsity_is_refused(tmp_path: Path) -> None:
 # --- bad input ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schedule", [Constant(0.5), Cubic(0.0, 0.95), Linear(1.5, 1.0), Linear(-0.1, 1.0)])
+@pytest.mark.parametrize("schedule", [Constant(0.5), Cubic(0.0, 0.95), LinearDecay(1.5, 1.0), LinearDecay(-0.1, 1.0)])
 def test_a_schedule_that_does_not_end_at_the_final_sparsity(schedule) -> None:
     with pytest.raises(ValueError, match=r"schedule goes from .* it is a share of the final sparsity"):
         GradualPruning(0.95, schedule=schedule)

@@ -16,6 +16,9 @@ from methods import METHODS, Method
 from torch import nn
 
 from callbacks import (
+    NM,
+    DynamicSparseTraining,
+    GradualPruning,
     HessianSpectrum,
     LotteryTicket,
     MaskOwner,
@@ -23,13 +26,14 @@ from callbacks import (
     RigL,
     SparseGroups,
     SparseTraining,
+    SRigL,
     Ticket,
-    TicketTraining,
 )
 from callbacks.lottery.iterative_pruning import IterativePruning
+from callbacks.lottery.ticket import TicketOwner
 from callbacks.owner import settings
-from callbacks.settings import described
-from callbacks.sparsity import SNIP, Masks, UpdateWindow
+from callbacks.settings import described, rewritten
+from callbacks.sparsity import SNIP, GradientScore, InvertedScore, LanczosSpectrum, Masks, PruningWindow, UpdateWindow
 from callbacks.sparsity.analysis.spectrum import SpectrumMethod
 
 
@@ -132,7 +136,7 @@ def test_the_order_of_a_set_means_nothing() -> None:
         tuple(SparseTraining(masks_from=Masks({"a": torch.arange(3) > first})) for first in (0, 1)),
         (PruneAtStart(batches=[torch.zeros(2000)]), PruneAtStart(batches=[torch.arange(2000) == 1000])),
         (PruneAtStart(loss=OnDevice.loss), PruneAtStart(loss=OnDevice.extra_repr)),
-        (TicketTraining(ticket(torch.zeros(2000))), TicketTraining(ticket(1.0 * (torch.arange(2000) == 1000)))),
+        (TicketOwner(ticket(torch.zeros(2000))), TicketOwner(ticket(1.0 * (torch.arange(2000) == 1000)))),
         (SparseGroups([RigL(0.8)]), SparseGroups([RigL(0.8, seed=1)])),
     ],
 )
@@ -158,10 +162,64 @@ def test_a_lottery_knows_its_folder_whatever_the_order_of_a_set(tmp_path: Path) 
             assert found.level == 1
 
 
+DESCRIBED_EARLIER = {
+    "gmp": (
+        lambda: GradualPruning(0.8, window=PruningWindow(4, start=0.0, stop=1.0)),
+        "GradualPruning(sparsity=0.8, distribution=Uniform(first_layer_dense=False), initialization=Dense(), "
+        "include='*', exclude=(), masks_from=None, seed=0, window=PruningWindow(every=4, start=0, stop=1), "
+        "schedule=Cubic(initial=0.0, final=1.0), score=Magnitude(), scope='layer')",
+    ),
+    "groups": (
+        lambda: SparseGroups(
+            [
+                DynamicSparseTraining(include="*0*", grow=InvertedScore(GradientScore())),
+                SRigL(0.5, include="*4*", window=UpdateWindow(stop=7000)),
+            ]
+        ),
+        "SparseGroups([DynamicSparseTraining(sparsity=0.9, distribution=ERK(power=1.0), "
+        "initialization=UnitScaled(mode='fan_in', distribution='normal', scale=2.0), include='*0*', exclude=(), "
+        "masks_from=None, seed=0, window=UpdateWindow(every=100, start=0.0, stop=0.75), drop=Magnitude(), "
+        "grow=Inverted(score=Gradient()), drop_fraction=Cosine(initial=0.3), update_replaces_step=True, "
+        "gradient_steps=1), SRigL(sparsity=0.5, distribution=ERK(power=1.0), initialization=UnitScaled(mode='fan_in', "
+        "distribution='normal', scale=2.0), include='*4*', exclude=(), masks_from=None, seed=0, "
+        "window=UpdateWindow(every=100, start=0.0, stop=7000.0), drop=Magnitude(), grow=Gradient(), "
+        "drop_fraction=Cosine(initial=0.3), update_replaces_step=True, gradient_steps=1, gamma=0.3, ablation=True)])",
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "before"), DESCRIBED_EARLIER.values(), ids=DESCRIBED_EARLIER)
+def test_a_folder_of_an_earlier_release_is_known(build: Callable[[], MaskOwner], before: str, tmp_path: Path) -> None:
+    def forget(*_: object) -> pl.Trainer:
+        raise AssertionError("this was trained before")
+
+    now = settings(build())
+    assert now != before
+    [found] = LotteryTicket(tmp_path, build()).run(TinyModule(), loader(), short)
+    paths = list(tmp_path.rglob("*.ckpt"))
+    for path in paths:
+        checkpoint = torch.load(path, weights_only=True)
+        about = checkpoint["callbacks"]["LotteryStage"]
+        assert now in about["identity"]
+        about["identity"] = about["identity"].replace(now, before)
+        torch.save(checkpoint, path)
+    assert len(paths) == 4
+    [again] = LotteryTicket(tmp_path, build()).run(TinyModule(), loader(), forget)
+    assert again.masks.digest() == found.masks.digest()
+    with pytest.raises(ValueError, match="of a lottery with .*, not of"):
+        next(LotteryTicket(tmp_path, SparseTraining(0.8)).run(TinyModule(), loader(), forget))
+
+
+def test_an_argument_of_an_earlier_release_is_known() -> None:
+    assert rewritten("NM(n=2, start=Random(), fixed=True)") == "NM(n=2, first_score=RandomScore(), fixed=True)"
+    assert rewritten(settings(NM(2, 4))) == settings(NM(2, 4))
+
+
 def test_a_measurement_is_known_by_its_method_not_by_where_that_lies() -> None:
     one, other = (HessianSpectrum(at_steps=[0], method=Bare()) for _ in range(2))
     assert one.state_key == other.state_key
     assert HessianSpectrum(at_steps=[2, 1]).state_key == (
         "HessianSpectrum{'at_steps': [1, 2], 'every_n_steps': None, 'around_updates': 0, 'active_only': True, "
-        "'method': Exact(max_gib=2.0)}"
+        "'method': Exact(max_gib=2.0)}"  # as every release wrote it
     )
+    assert "'method': Lanczos(steps=9, " in HessianSpectrum(at_steps=[0], method=LanczosSpectrum(steps=9)).state_key

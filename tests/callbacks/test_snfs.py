@@ -9,7 +9,7 @@ import torch
 from fits import Scripted, TinyModule, TwoOptimizers, fit, loader, trainer
 
 from callbacks import SNFS, RigL, SparseTraining, read_masks
-from callbacks.sparsity import Constant, Cosine, Dense, Masks, Uniform, UpdateWindow
+from callbacks.sparsity import Constant, Cosine, KeepValues, Masks, Uniform, UpdateWindow
 
 WINDOW = UpdateWindow(4, stop=1.0)
 
@@ -37,7 +37,7 @@ def test_an_update_by_hand(redistribute: bool, a: list[int], b: list[int]) -> No
         drop_fraction=Constant(0.5),
         window=UpdateWindow(2, stop=1.0),
         masks_from=Masks(masks),
-        initialization=Dense(),
+        initialization=KeepValues(),
     )
     module = Scripted(weights, [{"a": x, "b": y} for x, y in zip(A, B, strict=True)])
     fit(module, [owner], max_steps=3)

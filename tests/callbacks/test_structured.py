@@ -13,7 +13,8 @@ from methods import WINDOW
 from torch import Tensor, nn
 
 from callbacks import NM, MaskObserver, RigL, SparseTraining, SRigL, read_masks
-from callbacks.sparsity import Constant, Cosine, Dense, Magnitude, Masks, Uniform, UpdateWindow, n_of_m
+from callbacks.sparsity import Constant, Cosine, KeepValues, MagnitudeScore, Masks, Uniform, UpdateWindow
+from callbacks.sparsity.rules.n_of_m import n_of_m
 
 
 class FanIns(MaskObserver):
@@ -198,7 +199,7 @@ def test_grown_weights_have_the_largest_gradients_of_their_group() -> None:
 def test_a_trained_network_is_pruned_to_the_pattern_by_magnitude() -> None:
     module = TinyModule()
     weights = {f"network.{i}.weight": module.network[i].weight.detach().clone() for i in (4, 6)}
-    owner = NM(include="Linear", start=Magnitude(), initialization=Dense(), fixed=True)
+    owner = NM(include="Linear", first_score=MagnitudeScore(), initialization=KeepValues(), fixed=True)
     fit(module, [owner], max_steps=1)
     expected = Masks({name: n_of_m(weight.abs(), 2, 4) for name, weight in weights.items()})
     assert owner.masks.digest() == expected.digest()

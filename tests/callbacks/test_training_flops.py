@@ -14,7 +14,17 @@ from torch.utils.data import DataLoader
 
 from callbacks import SET, SNFS, GradualPruning, RigL, SparseGroups, SparseTraining, TopKAST, TrainingFlops
 from callbacks.owner import MaskOwner
-from callbacks.sparsity import ERK, Flops, Gradient, Inverted, Magnitude, PruningWindow, Random, UpdateWindow, select
+from callbacks.sparsity import (
+    ERK,
+    Flops,
+    GradientScore,
+    InvertedScore,
+    MagnitudeScore,
+    PruningWindow,
+    RandomScore,
+    UpdateWindow,
+    select,
+)
 
 FLOPS = Flops.of(TinyModule(), torch.zeros(1, 1, 8, 8))
 SHAPES = {name: weight.parameter.shape for name, weight in select(TinyModule()).items()}
@@ -139,7 +149,10 @@ def test_a_module_that_cannot_run_as_a_copy_is_counted_by_its_forward() -> None:
 
 
 def test_scores_say_whether_they_look_at_gradients() -> None:
-    needs = [score.needs_gradient for score in (Magnitude(), Random(), Gradient(), Inverted(Gradient()))]
+    needs = [
+        score.needs_gradient
+        for score in (MagnitudeScore(), RandomScore(), GradientScore(), InvertedScore(GradientScore()))
+    ]
     assert needs == [False, False, True, True]
 
 

@@ -10,7 +10,8 @@ from operations import Operations
 from torch import nn
 
 from callbacks import RigL
-from callbacks.sparsity import Constant, GradientFlow, UpdateWindow, gradient_flow, top_k
+from callbacks.sparsity import Constant, UpdateWindow, gradient_flow, top_k
+from callbacks.sparsity.analysis.flow import GradientFlow
 from callbacks.sparsity.rules import scores
 
 

@@ -14,7 +14,8 @@ import torch
 from fits import TinyModule, loader, trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from callbacks import RigL, WholeCheckpoints, read_checkpoint
+from callbacks import RigL, WholeCheckpoints
+from callbacks.files.safe_files import read_checkpoint
 
 
 @contextmanager

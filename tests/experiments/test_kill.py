@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks import read_checkpoint
+from callbacks.files.safe_files import read_checkpoint
 from experiments.bench.kill import DEATHS, differences, disturbed, kill
 from experiments.bench.mortal_fit import LOTTERY, NAMES, PLACES, Curve
 

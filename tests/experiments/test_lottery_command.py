@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from fakes import write_mnist
 
-from callbacks.lottery.stage import Stage
+from callbacks.lottery.stage import LotteryStage
 from experiments.lottery import main
 
 ROOT = Path(__file__).parents[2]
@@ -44,15 +44,15 @@ def test_every_lottery_runs_and_goes_on(
     whole = run(config, mnist, "whole")
     table = capsys.readouterr().out
 
-    keep = Stage.on_train_batch_end
+    keep = LotteryStage.on_train_batch_end
 
-    def crash(self: Stage, trainer: pl.Trainer, *arguments: object) -> None:
+    def crash(self: LotteryStage, trainer: pl.Trainer, *arguments: object) -> None:
         keep(self, trainer, *arguments)
         if self.folder.name == "run-1" and trainer.global_step == 7:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stage, "on_train_batch_end", crash)
+        patch.setattr(LotteryStage, "on_train_batch_end", crash)
         with pytest.raises(KilledError):
             run(config, mnist, "parts")
     parts = run(config, mnist, "parts")

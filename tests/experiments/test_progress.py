@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import HessianSpectrum
-from callbacks.sparsity import Exact, Lanczos, SpectrumMethod
+from callbacks.sparsity import ExactSpectrum, LanczosSpectrum, SpectrumMethod
 from experiments.progress import TimeLeft, progress, shown, tracked
 from lightning_modules import SparseClassifier
 
@@ -52,7 +52,9 @@ def test_bars_are_drawn_in_a_terminal_alone(
         assert bar.is_enabled == (monitor.progress is not None) == terminal
 
 
-@pytest.mark.parametrize("method", [Exact(), Lanczos(steps=5, probes=2)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [ExactSpectrum(), LanczosSpectrum(steps=5, probes=2)], ids=lambda m: type(m).__name__
+)
 def test_a_hessian_has_a_bar_below_that_of_its_fit(method: SpectrumMethod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Console, "is_terminal", True)
     seen: list[tuple[str, float, float | None, bool]] = []
@@ -69,7 +71,7 @@ def test_a_hessian_has_a_bar_below_that_of_its_fit(method: SpectrumMethod, monke
     samples = DataLoader(TensorDataset(torch.rand(8, 4), torch.arange(8) % 2), batch_size=4)
     arguments = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
     shown(pl.Trainer(max_steps=3, callbacks=[Watched(), monitor], **arguments)).fit(module, samples)
-    all_ = {"Exact": 10, "Lanczos": 2 * 5}[type(method).__name__]
+    all_ = {"ExactSpectrum": 10, "LanczosSpectrum": 2 * 5}[type(method).__name__]
     bars = [(done, visible) for _, done, of, visible in seen if of == all_]
     whole = [(done, done < all_) for done in range(1, all_ + 1)]
     assert [bar for bar, before in zip(bars, [None, *bars], strict=False) if bar != before] == [*whole, *whole]

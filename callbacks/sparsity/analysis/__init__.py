@@ -1,1 +1,1 @@
-"""Numbers about sparse networks."""
+"""Measurements of sparse networks: gradients, signals, curvature, operations and storage."""

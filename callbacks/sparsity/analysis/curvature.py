@@ -1,4 +1,4 @@
-"""Curvature of a loss at the active weights: the Hessian, its products with vectors and its extreme eigenvalues."""
+"""The curvature of a loss at the active weights: the Hessian, its products with vectors, its extreme eigenvalues."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from ..masks.randomness import generator_for
 
-Loss = Callable[[], Tensor]
-Progress = Callable[[int, int], None]  # how many are done, of how many
+LossClosure = Callable[[], Tensor]
+Progress = Callable[[int, int], None]  # called with how many second derivatives are done, of how many
 
 
 def hessian(
-    loss: Loss,
+    loss: LossClosure,
     parameters: Mapping[str, Tensor],
     masks: Mapping[str, Tensor] | None = None,
     *,
     max_gib: float = 2.0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """The exact Hessian at the active entries, float64 (n, n) on the CPU, by double backpropagation.
+    """Return the exact Hessian at the active entries, float64 (n, n) on the CPU, by double backpropagation.
 
     n counts the active entries of masked parameters and all entries of the others, in the order of
     ``parameters``. Only these rows are computed, one at a time, in the parameters' own precision. A row is
@@ -57,7 +57,7 @@ def hessian(
     if needed > max_gib:
         raise ValueError(
             f"the exact Hessian of {size:,} entries takes {needed:.3g} GiB, more than max_gib={max_gib}: use "
-            "Lanczos, which needs only products, or a higher sparsity, or raise max_gib"
+            "LanczosSpectrum, which needs only products, or a higher sparsity, or raise max_gib"
         )
     gradient = ActiveGradient(loss, parameters, active)
     matrix = torch.zeros(size, size, dtype=torch.float64)
@@ -78,9 +78,9 @@ def hessian(
 
 
 def hessian_vector_product(
-    loss: Loss, parameters: Mapping[str, Tensor], vector: Tensor, masks: Mapping[str, Tensor] | None = None
+    loss: LossClosure, parameters: Mapping[str, Tensor], vector: Tensor, masks: Mapping[str, Tensor] | None = None
 ) -> Tensor:
-    """The product of :func:`hessian` and ``vector``, without the matrix.
+    """Return the product of :func:`hessian` and ``vector``, without the matrix.
 
     Args:
         loss: as in :func:`hessian`.
@@ -106,9 +106,9 @@ def hessian_vector_product(
 
 
 def lanczos_extremes(
-    loss: Loss, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None, *, k: int = 1
+    loss: LossClosure, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None, *, k: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """The k smallest and the k largest eigenvalues of :func:`hessian`, from its products with vectors.
+    """Return the k smallest and k largest eigenvalues of :func:`hessian`, from its products with vectors.
 
     Args:
         loss: as in :func:`hessian`.
@@ -132,7 +132,7 @@ def lanczos_extremes(
         >>> round(float(smallest), 3), round(float(largest), 3)
         (6.0, 30.0)
     """
-    # here, for it takes a third of a second that nobody else needs
+    # imported here, because it takes a third of a second that nothing else needs
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # type: ignore[import-untyped]
 
     gradient = ActiveGradient(loss, parameters, active_entries(parameters, masks))
@@ -143,13 +143,13 @@ def lanczos_extremes(
         (size, size), matvec=lambda vector: gradient.product(torch.tensor(vector)).numpy(), dtype="float64"
     )
     start = torch.randn(size, generator=generator_for(size), dtype=torch.float64)
-    if not gradient.product(start).any():  # the Hessian is 0, which ARPACK takes for an error
+    if not gradient.product(start).any():  # the Hessian is 0, and ARPACK would raise an error
         return torch.zeros(k, dtype=torch.float64), torch.zeros(k, dtype=torch.float64)
     try:
-        found: Any = eigsh(operator, 2 * k, which="BE", v0=start.numpy(), tol=1e-6, return_eigenvectors=False)
+        values: Any = eigsh(operator, 2 * k, which="BE", v0=start.numpy(), tol=1e-6, return_eigenvectors=False)
     except ArpackError as error:
         raise RuntimeError(f"the extreme eigenvalues of {size} entries were not found: {error}") from error
-    eigenvalues = torch.tensor(found).sort().values
+    eigenvalues = torch.tensor(values).sort().values
     return eigenvalues[:k], eigenvalues[k:]
 
 
@@ -157,7 +157,7 @@ _DIVERGED = "the weights have diverged, or the loss has no curvature there"
 
 
 def active_entries(parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """Flat indices of the active entries of every parameter, on its device."""
+    """Return the flat indices of the active entries of every parameter, on its device."""
     for name, mask in (masks or {}).items():
         if name not in parameters or mask.shape != parameters[name].shape or mask.dtype != torch.bool:
             raise ValueError(f"masks[{name!r}] {mask.dtype} {tuple(mask.shape)} is not a bool mask of a parameter")
@@ -178,7 +178,7 @@ def active_entries(parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor]
 class ActiveGradient:
     """The gradient of a loss with its graph, ready to be differentiated again."""
 
-    def __init__(self, loss: Loss, parameters: Mapping[str, Tensor], active: Mapping[str, Tensor]) -> None:
+    def __init__(self, loss: LossClosure, parameters: Mapping[str, Tensor], active: Mapping[str, Tensor]) -> None:
         self.parameters = list(parameters.values())
         self.active = list(active.values())
         self.size = sum(map(len, self.active))
@@ -196,7 +196,7 @@ class ActiveGradient:
             )
 
     def row(self, layer: int, entry: int) -> Tensor:
-        """Second derivatives by one entry and the active ones of its own and later parameters."""
+        """Return the second derivatives by one entry and the active ones of its own and later parameters."""
         direction = torch.zeros_like(self.gradients[layer], memory_format=torch.contiguous_format)
         direction.view(-1)[entry] = 1
         return self._derivative([self.gradients[layer]], [direction], layer)
@@ -208,13 +208,13 @@ class ActiveGradient:
             direction = torch.zeros(parameter.numel(), dtype=parameter.dtype, device=parameter.device)
             direction[entries] = piece.to(direction)
             directions.append(direction.view(parameter.shape))
-        found = self._derivative(list(self.gradients), directions, 0)
-        if not found.isfinite().all():
+        product = self._derivative(list(self.gradients), directions, 0)
+        if not product.isfinite().all():
             raise ValueError(f"the product of the Hessian and a vector is not finite: {_DIVERGED}")
-        return found
+        return product
 
     def _derivative(self, gradients: list[Tensor], directions: list[Tensor], first: int) -> Tensor:
-        """Of the gradients along the directions, by the active entries of the parameters from the first on."""
+        """Return derivatives of gradients along directions, by the active entries of parameters from ``first`` on."""
         curved = [(g, d) for g, d in zip(gradients, directions, strict=True) if g.requires_grad]
         later = self.parameters[first:]
         columns: tuple[Tensor | None, ...] = (None,) * len(later)

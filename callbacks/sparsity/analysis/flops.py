@@ -14,7 +14,7 @@ from ..masks.replica import replica
 
 
 def multiply_adds(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
-    """The multiply-adds of convolutional and linear layers in one forward pass, by the name of their weight.
+    """Return the multiply-adds of convolutional and linear layers in one forward pass, by the name of their weight.
 
     The names are those of :func:`select`: a weight shared by several layers counts for all of them under its first
     name. A layer that is called several times counts each time, one that is never called counts 0. Biases, norms,
@@ -24,7 +24,7 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
 
     Args:
         module: any; taken as dense, whatever its weights.
-        inputs: what its forward takes; all their samples count.
+        inputs: the arguments of its forward; all their samples count.
 
     Example:
         >>> multiply_adds(nn.Conv2d(2, 4, 3, padding=1, groups=2), torch.zeros(1, 2, 8, 8))
@@ -35,7 +35,7 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Flops:
-    """Floating-point operations of forward passes, by the accounting of RigL's tables.
+    """The floating-point operations of forward passes, by the accounting of RigL's tables.
 
     A multiplication and an addition count as one each, and every output of a convolution as one more, for its bias or
     norm and its activation. Sparse, a layer's products shrink with its density, its outputs stay.
@@ -64,11 +64,11 @@ class Flops:
 
     @property
     def dense(self) -> float:
-        """Of the dense network."""
+        """The floating-point operations of the dense network."""
         return self.sparse({})
 
     def sparse(self, density: Mapping[str, float]) -> float:
-        """Of the network in which a share of each weight is active; a weight without one is dense."""
+        """Return the operations of a network with a share of each weight active; a weight without a share is dense."""
         return float(
             sum(2 * count * density.get(name, 1.0) + self.outputs[name] for name, count in self.products.items())
         )
@@ -76,7 +76,7 @@ class Flops:
 
 @contextmanager
 def counting(module: nn.Module) -> Iterator[dict[str, tuple[int, int]]]:
-    """What a module computes inside: multiply-adds and outputs of convolutions, by the name of the weight.
+    """Count what a module computes inside: multiply-adds and outputs of convolutions, by the name of the weight.
 
     Hooks count, which ``torch.compile`` would not run: what is compiled runs eagerly inside.
     """

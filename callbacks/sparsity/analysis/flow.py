@@ -16,12 +16,12 @@ from ..masks.zeros import BITS, fetch, zero_inactive
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """L2 norms (not squared) of a gradient.
+    """The L2 norms (not squared) of a gradient and of its parts.
 
     Args:
-        total: of the whole, dense gradient.
-        active: of what moves the network: unmasked entries and all parameters that are not sparse.
-        inactive: of the entries outside the masks; total ** 2 = active ** 2 + inactive ** 2.
+        total: the norm of the whole, dense gradient.
+        active: the norm of what moves the network: unmasked entries and all parameters that are not sparse.
+        inactive: the norm of the entries outside the masks; total ** 2 = active ** 2 + inactive ** 2.
 
     Reference:
         Evci et al. 2022, section 3: to first order a step of size eta lowers the loss by
@@ -35,7 +35,7 @@ class GradientFlow:
 
 @torch.no_grad()
 def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, GradientFlow]:
-    """The gradient flow of every tensor by name, and of all together under the empty name.
+    """Return the gradient flow of every tensor by name, and of all together under the empty name.
 
     Args:
         gradients: dense gradients by parameter name.
@@ -49,19 +49,19 @@ def gradient_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) 
     together = [name for name, gradient in gradients.items() if not (name in masks or is_sharded(gradient))]
     active = dict(zip(together, norms_of(_plain(gradients[name]) for name in together), strict=True))
     inactive = {}
-    for name, gradient in gradients.items():  # those that take memory, one by one
+    for name, gradient in gradients.items():  # one by one, as these need memory
         if name in masks:
             active[name], inactive[name] = norms_of(_halves(_plain(gradient), masks[name]))
         elif is_sharded(gradient):
             [active[name]] = norms_of([_plain(gradient)])
-    norms = iter(fetch([*active.values(), *inactive.values()]))  # one transfer
+    norms = iter(fetch([*active.values(), *inactive.values()]))  # in one transfer from a GPU
     moving, hidden = ({name: next(norms) for name in part} for part in (active, inactive))
     flows = {name: _flow([moving[name]], [hidden.get(name, 0.0)]) for name in gradients}
     return {**flows, "": _flow(moving.values(), hidden.values())}
 
 
 def _flow(active: Iterable[float], inactive: Iterable[float]) -> GradientFlow:
-    """What moves and what is hidden, of parts with these norms."""
+    """Return the gradient flow of parts with these norms of their active and inactive gradients."""
     squares = [sum(norm * norm for norm in norms) for norms in (active, inactive)]
     return GradientFlow(*map(math.sqrt, (sum(squares), *squares)))
 
@@ -82,7 +82,7 @@ def _halves(tensor: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _plain(gradient: Tensor) -> Tensor:
-    """The numbers of a gradient as dense real ones: those of an embedding may be sparse, others complex."""
+    """Return the numbers of a gradient as dense real ones: those of an embedding may be sparse, others complex."""
     gradient = gather(gradient.detach())
     if gradient.is_sparse:
         gradient = gradient.coalesce().values()

@@ -18,12 +18,12 @@ from ..rules.scores import top_k
 
 @dataclass(frozen=True)
 class Signal:
-    """Standard deviations of what a network makes of standard normal inputs.
+    """The standard deviations of what a network makes of standard normal inputs.
 
     Args:
-        output: of all entries of the network's output, sigma(f(x)) in the paper.
-        layers: by name of each linear or convolutional layer, of its output (before the activation): the
-            standard deviation of each unit over samples and places, averaged over units.
+        output: the standard deviation of the network's output, over all its entries; sigma(f(x)) in the paper.
+        layers: that of the output of each linear or convolutional layer, before the activation, by name: the
+            standard deviation of each unit over samples and positions, averaged over units.
     """
 
     output: float
@@ -36,9 +36,9 @@ def signal_propagation(network: nn.Module, shape: Sequence[int], *, samples: int
 
     Args:
         network: takes (samples, *shape) and returns one tensor, the logits.
-        shape: of one input, without the batch dimension.
+        shape: the shape of one input, without the batch dimension.
         samples: inputs, at least 2.
-        seed: of the inputs.
+        seed: the seed of the inputs.
 
     Raises:
         ValueError: ``samples`` is below 2, or a layer's output is not finite.
@@ -66,7 +66,7 @@ def signal_propagation(network: nn.Module, shape: Sequence[int], *, samples: int
             layer.register_forward_hook(lambda _layer, _inputs, output, name=name, dim=dim: note(name, dim, output))
     first = next(network.parameters())
     inputs = torch.randn(samples, *shape, generator=generator_for(seed, samples)).to(first)
-    with torch.random.fork_rng(devices=[]):  # of dropout
+    with torch.random.fork_rng(devices=[]):  # which dropout would draw from
         output = network(inputs)
     return Signal(_finite(output.float().std(), "the output"), layers)
 
@@ -78,15 +78,15 @@ def _finite(value: Tensor, where: str) -> float:
 
 
 def heterogeneous_masks(weights: Mapping[str, SparseWeight], counts: Mapping[str, int], *, seed: int) -> Masks:
-    """Random masks in which the first output units of each layer lose most of their inputs.
+    """Draw masks in which the first output units of each layer lose most of their inputs.
 
     Each weight into output unit c = 1, 2, ... draws a score from U(0, c); the lowest are pruned. With masks
     that are uniform instead, a layer's factor (:class:`LayerScaled`) does as well as one for each unit.
 
     Args:
-        weights: by name, as :func:`select` returns them.
+        weights: the weights by name, as :func:`select` returns them.
         counts: active weights of each.
-        seed: of the scores.
+        seed: the seed of the scores.
 
     Reference:
         Evci et al. 2022, released notebook on signal propagation.
@@ -99,7 +99,7 @@ def heterogeneous_masks(weights: Mapping[str, SparseWeight], counts: Mapping[str
     masks = {}
     for index, (name, weight) in enumerate(weights.items()):
         score = torch.rand(weight.parameter.shape, generator=generator_for(seed, 0, index))
-        by_unit = weight.by_unit(score)  # a view: scales score in place
+        by_unit = weight.by_unit(score)  # a view, so that the product below changes score in place
         by_unit *= torch.arange(1.0, by_unit.shape[0] * by_unit.shape[1] + 1).view(*by_unit.shape[:2], 1, 1)
         mask = top_k(score, counts[name], torch.ones_like(score, dtype=torch.bool))
         masks[name] = mask.to(weight.parameter.device)

@@ -1,4 +1,4 @@
-"""The spectrum of a Hessian, and how it is found."""
+"""The spectrum of a Hessian, and two ways to compute it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 from ..masks.randomness import generator_for
-from .curvature import ActiveGradient, Loss, Progress, active_entries, hessian
+from .curvature import ActiveGradient, LossClosure, Progress, active_entries, hessian
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Eigenvalues, each with the share of the spectrum it stands for.
+    """The eigenvalues of a Hessian, each with the share of the spectrum that it stands for.
 
     Args:
         eigenvalues: float64 (n,), ascending. All there are, or those that stand for groups of them.
         shares: float64 (n,), not negative, of sum 1. 1/n each when all are there.
-        resolution: what is closer to 0 than this times the largest magnitude counts as 0. At 1e-6 float32 rounding
-            stays below: weights without effect, such as those of a unit that never fires, have eigenvalues of 0
-            that it scatters to both sides.
+        resolution: an eigenvalue that is closer to 0 than this times the largest magnitude counts as 0. At 1e-6
+            float32 rounding stays below: weights without effect, such as those of a unit that never fires, have
+            eigenvalues of 0 that it scatters to both sides.
 
     Raises:
         ValueError: an argument is not as said here.
@@ -50,7 +50,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, eigenvalues: Tensor) -> Spectrum:
-        """The spectrum of all eigenvalues, in any order."""
+        """Return the spectrum of all eigenvalues, which are given in any order."""
         ordered = eigenvalues.detach().double().cpu().sort().values
         return cls(ordered, torch.full_like(ordered, 1 / max(len(ordered), 1)))
 
@@ -64,12 +64,12 @@ class Spectrum:
 
     @property
     def negative_share(self) -> float:
-        """Share of the eigenvalues that are negative and not counted as 0, in [0, 1]."""
+        """The share of the eigenvalues that are negative and not counted as 0, in [0, 1]."""
         limit = -self.resolution * float(self.eigenvalues.abs().max())
         return float(self.shares[self.eigenvalues < limit].sum())
 
     def density(self, grid: Tensor, width: float) -> Tensor:
-        """Probability density at every point of ``grid``, each eigenvalue spread as a Gaussian.
+        """Return the probability density at every point of ``grid``, with each eigenvalue spread as a Gaussian.
 
         Args:
             grid: (m,).
@@ -89,18 +89,18 @@ class Spectrum:
 
 
 class SpectrumMethod(ABC):
-    """Says how the spectrum of a Hessian is found."""
+    """A way to compute the spectrum of a Hessian."""
 
     @abstractmethod
     def __call__(
         self,
-        loss: Loss,
+        loss: LossClosure,
         parameters: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None = None,
         *,
         progress: Progress | None = None,
     ) -> Spectrum:
-        """The spectrum of the Hessian at the active entries.
+        """Return the spectrum of the Hessian at the active entries.
 
         Args:
             loss: as in :func:`hessian`.
@@ -111,8 +111,8 @@ class SpectrumMethod(ABC):
 
 
 @dataclass(frozen=True)
-class Exact(SpectrumMethod):
-    """All eigenvalues of the exact Hessian.
+class ExactSpectrum(SpectrumMethod):
+    """The spectrum of all eigenvalues of the exact Hessian.
 
     Args:
         max_gib: as in :func:`hessian`.
@@ -122,7 +122,7 @@ class Exact(SpectrumMethod):
 
     Example:
         >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
-        >>> Exact()(lambda: (w**3).sum(), {"w": w}).eigenvalues
+        >>> ExactSpectrum()(lambda: (w**3).sum(), {"w": w}).eigenvalues
         tensor([-12.,   6.], dtype=torch.float64)
     """
 
@@ -130,7 +130,7 @@ class Exact(SpectrumMethod):
 
     def __call__(
         self,
-        loss: Loss,
+        loss: LossClosure,
         parameters: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None = None,
         *,
@@ -141,7 +141,7 @@ class Exact(SpectrumMethod):
 
 
 @dataclass(frozen=True)
-class Lanczos(SpectrumMethod):
+class LanczosSpectrum(SpectrumMethod):
     """An estimate of the spectrum of a Hessian of any size, by stochastic Lanczos quadrature.
 
     The extremes converge first. Elsewhere eigenvalues merge that are closer than about 1 / steps of the largest
@@ -149,9 +149,9 @@ class Lanczos(SpectrumMethod):
     with that of an exact spectrum give both the same, ``dataclasses.replace(exact, resolution=...)``.
 
     Args:
-        steps: products with vectors per probe, 1 or more, and eigenvalues found. Takes steps * n * 8 bytes.
+        steps: products with vectors per probe, 1 or more, and eigenvalues that are returned. Takes steps * n * 8 bytes.
         probes: random vectors to average over, 1 or more.
-        seed: of the vectors.
+        seed: the seed of the vectors.
 
     Raises:
         ValueError: an argument is out of range; when called, as :func:`hessian`, but for the size.
@@ -163,7 +163,7 @@ class Lanczos(SpectrumMethod):
 
     Example:
         >>> w = torch.tensor([1.0, -2.0, -1.0, 3.0], requires_grad=True)
-        >>> round(Lanczos()(lambda: (w**3).sum(), {"w": w}).largest, 3)
+        >>> round(LanczosSpectrum()(lambda: (w**3).sum(), {"w": w}).largest, 3)
         18.0
     """
 
@@ -178,7 +178,7 @@ class Lanczos(SpectrumMethod):
 
     def __call__(
         self,
-        loss: Loss,
+        loss: LossClosure,
         parameters: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None = None,
         *,
@@ -194,8 +194,8 @@ class Lanczos(SpectrumMethod):
                 if progress:
                     progress(before + done, self.probes * steps)
 
-            found, vectors = torch.linalg.eigh(_tridiagonal(gradient.product, start, steps, report))
-            eigenvalues.append(found)
+            values, vectors = torch.linalg.eigh(_tridiagonal(gradient.product, start, steps, report))
+            eigenvalues.append(values)
             shares.append(vectors[0] ** 2 / self.probes)
         ordered, order = torch.cat(eigenvalues).sort()
         return Spectrum(ordered, torch.cat(shares)[order], resolution=1 / (4 * self.steps))
@@ -204,19 +204,19 @@ class Lanczos(SpectrumMethod):
 def _tridiagonal(
     product: Callable[[Tensor], Tensor], start: Tensor, steps: int, report: Callable[[int], None]
 ) -> Tensor:
-    """The Hessian in the orthonormal basis of the Krylov space that ``start`` spans."""
+    """Return the Hessian in the orthonormal basis of the Krylov space that ``start`` spans."""
     basis = start.new_zeros(steps, len(start))
     matrix = start.new_zeros(steps, steps)
     basis[0] = start / start.norm()
     for j in range(steps):
         vector = product(basis[j])
         matrix[j, j] = vector @ basis[j]
-        for _ in range(2):  # once is not enough in finite precision, twice is
+        for _ in range(2):  # in finite precision once is not enough, but twice is
             vector -= (basis[: j + 1] @ vector) @ basis[: j + 1]
         beta = vector.norm()
         if j + 1 == steps or beta <= 1e-12 * matrix.abs().max():
             report(steps)
-            return matrix[: j + 1, : j + 1]  # at a beta of 0 the space is complete
+            return matrix[: j + 1, : j + 1]  # beta is 0 when the space is complete
         matrix[j, j + 1] = matrix[j + 1, j] = beta
         basis[j + 1] = vector / beta
         report(j + 1)

@@ -1,4 +1,4 @@
-"""What a network takes on disk."""
+"""The size of a sparse network on disk."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import nn
 
 
 def storage_bytes(module: nn.Module, active: Mapping[str, int]) -> float:
-    """Bytes of the active weights and of all other parameters, and a bit an entry for every mask.
+    """Return the bytes of the active weights and all other parameters, with a bit for each entry of a mask.
 
     Args:
-        module: whose parameters, each in its own type; buffers are not counted.
+        module: its parameters are counted, each in its own type, but no buffers.
         active: entries to store, by the name of the sparse weight.
 
     Reference:

@@ -21,19 +21,19 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, shape: torch.Size) -> Tensor:
-    """The inverse of :func:`pack`.
+    """Unpack what :func:`pack` has packed.
 
     Raises:
         ValueError: ``packed`` does not hold as many entries as ``shape``, each in memory of its own, or holds more.
     """
     size = math.prod(shape)  # in Python's numbers, which do not overflow
-    held = not packed.is_meta and packed.is_contiguous()  # else a byte, or none, may pass for any number of them
+    held = not packed.is_meta and packed.is_contiguous()  # else one byte could stand for many
     if packed.dtype != torch.uint8 or packed.shape != (-(-size // 8),) or not held:
         raise ValueError(
             f"packed mask {packed.dtype} {tuple(packed.shape)} does not hold {size} entries of {tuple(shape)}"
         )
-    places = torch.arange(8, dtype=torch.uint8, device=packed.device)
-    flags = ((packed[:, None] >> places) & 1).flatten().bool()
+    bits = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    flags = ((packed[:, None] >> bits) & 1).flatten().bool()
     if bool(flags[size:].any()):
         raise ValueError(f"a bit of {len(packed)} bytes is set beyond the {size} entries they hold")
     return flags[:size].view(shape)

@@ -8,7 +8,7 @@ import torch
 
 
 def generator_for(*counters: int) -> torch.Generator:
-    """A CPU generator that depends on the given whole numbers alone, e.g. (seed, step, layer index).
+    """Return a CPU generator that depends on the given whole numbers alone, e.g. (seed, step, layer index).
 
     Made anew for each draw, so nothing has to be communicated between ranks or saved for resuming.
 

@@ -12,7 +12,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def replica(network: Network) -> Network:
-    """A deep copy that shares only ``functools.partial`` attributes with the original.
+    """Return a deep copy that shares only ``functools.partial`` attributes with the original.
 
     Those are recipes, not state: a module built from YAML keeps the one of its optimizer, which holds on to
     a parser that cannot be copied. Of an attribute that was computed from parameters, which torch does not copy, the

@@ -1,7 +1,7 @@
-"""Weights that FSDP2 shards over processes: what of a tensor is here, and all of it.
+"""Weights that FSDP2 shards over processes: the shard of a tensor on this process, and the whole tensor.
 
-Masks are whole on every process, a byte a weight. What decides about a layer (its weight and its gradient) is gathered,
-one layer at a time, so that every process decides alike; what is decided is applied to the shard that is here.
+Masks are whole on every process, a byte a weight. The weight and the gradient of a layer are gathered for
+a decision, one layer at a time, so that every process decides alike; its result is applied to the local shard.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from .sparse_weight import SparseWeight
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether the tensor is spread over processes."""
+    """Return whether the tensor is spread over processes."""
     return isinstance(tensor, DTensor)
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """All of a tensor; to be called on all processes that share it."""
+    """Return the whole of a tensor; to be called on all processes that share it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def whole_weight(weight: SparseWeight) -> SparseWeight:
-    """The same weight with all of its values."""
+    """Return the same weight with all of its values."""
     if not is_sharded(weight.parameter):
         return weight
     return replace(weight, parameter=nn.Parameter(gather(weight.parameter.detach()), requires_grad=False))
 
 
 def local_shard(tensor: Tensor) -> Tensor:
-    """What of a tensor is on this process: a view, so that what is written into it stays."""
+    """Return the shard of a tensor on this process: a view, so that what is written into it stays."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def shard_like(tensor: Tensor, shards: Tensor) -> Tensor:
-    """The part of a whole ``tensor`` that belongs to what of ``shards``, of the same shape, is on this process."""
+    """Return the part of a whole ``tensor`` that belongs to this process's shard of ``shards``, of the same shape."""
     if not isinstance(shards, DTensor) or not isinstance(cut := shards.placements[0], Shard):
         return tensor
     parts = tensor.chunk(shards.device_mesh.size(), cut.dim)
@@ -49,7 +49,7 @@ def shard_like(tensor: Tensor, shards: Tensor) -> Tensor:
 
 @torch.no_grad()
 def write(target: Tensor, values: Tensor) -> None:
-    """Copy whole ``values`` into a tensor, or into what of it is on this process."""
+    """Copy whole ``values`` into a tensor, or the part of them that belongs to this process into its shard."""
     local_shard(target).copy_(shard_like(values, target))
 
 
@@ -60,16 +60,16 @@ def nonzero_entries(tensor: Tensor) -> Tensor:
     return tensor.count_nonzero()
 
 
-def agreed(here_too: bool, weights: Iterable[Tensor]) -> bool:
-    """Whether something holds on all processes that share the first of some weights that is sharded."""
+def agreed(holds_here: bool, weights: Iterable[Tensor]) -> bool:
+    """Return whether something holds on all processes that share the first sharded one of some weights."""
     shards = next(filter(is_sharded, weights), None)
     if shards is None:
-        return here_too
-    return not int(total(torch.tensor(not here_too, dtype=torch.int64, device=shards.device), shards))
+        return holds_here
+    return not int(total(torch.tensor(not holds_here, dtype=torch.int64, device=shards.device), shards))
 
 
 def refusal(tensor: Tensor) -> str:
-    """Why a tensor cannot be masked; empty if it can: it is whole, or cut along one dimension over one group."""
+    """Return why a tensor cannot be masked: nothing if it is whole, or cut along one dimension over one group."""
     if not isinstance(tensor, DTensor):
         return ""
     if tensor.device_mesh.ndim > 1:
@@ -80,7 +80,7 @@ def refusal(tensor: Tensor) -> str:
 
 
 def total(count: Tensor, shards: Tensor) -> Tensor:
-    """The sum over the processes among which a tensor is cut up."""
+    """Return the sum of ``count`` over the processes that hold shards of a tensor."""
     if isinstance(shards, DTensor) and isinstance(shards.placements[0], Shard):
         count = count.clone()
         torch.distributed.all_reduce(count, group=shards.device_mesh.get_group())

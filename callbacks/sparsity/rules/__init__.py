@@ -1,1 +1,1 @@
-"""Rules: how much, which, when, and from which values."""
+"""The rules of sparse training: how many weights are active, which, when that changes, and their first values."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class GradientAverages:
-    """Averages of what was added, by name: means, or exponential ones that forget.
+    """The averages of gradients by name: plain means, or exponential ones that forget.
 
-    Kept in single precision at least, so that a long mean of bfloat16 gradients loses nothing.
+    They are kept in single precision at least, so that a long mean of bfloat16 gradients loses nothing.
 
     Args:
         momentum: None for the plain mean of all since :meth:`clear`. Otherwise, in [0, 1), the share of the old
@@ -34,7 +34,7 @@ class GradientAverages:
             raise ValueError(f"momentum is {momentum}; it is a share of the past in [0, 1)")
         self.momentum = momentum
         self.values: dict[str, Tensor] = {}
-        self._added: dict[str, int] = {}  # times, by name
+        self._added: dict[str, int] = {}  # how often something was added, by name
 
     @torch.no_grad()
     def add(self, gradients: Mapping[str, Tensor]) -> None:
@@ -55,10 +55,10 @@ class GradientAverages:
             self._added.pop(name, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors on the CPU, safe for ``torch.load(weights_only=True)``."""
+        """Return plain values and tensors on the CPU, safe for ``torch.load(weights_only=True)``."""
         return {"values": {name: value.cpu() for name, value in self.values.items()}, "added": dict(self._added)}
 
     def load_state_dict(self, state: Mapping[str, Any], devices: Mapping[str, torch.device]) -> None:
-        """The inverse of :meth:`state_dict`, each value on ``devices[name]``."""
+        """Take over what :meth:`state_dict` gave, each value on ``devices[name]``."""
         self.values = {name: value.to(devices[name], copy=True) for name, value in state["values"].items()}
         self._added = dict(state["added"])

@@ -12,7 +12,7 @@ from .updates import drop_and_grow_per_row
 
 
 def fan_in_of(budget: int, neurons: int, inputs: int) -> int:
-    """Connections of each neuron when ``neurons`` of them share ``budget``: rounded down, and no more than there are.
+    """Return the connections of each neuron when ``neurons`` share ``budget``: rounded down, at most ``inputs``.
 
     Example:
         >>> fan_in_of(budget=100, neurons=8, inputs=30), fan_in_of(budget=100, neurons=3, inputs=30)
@@ -24,7 +24,7 @@ def fan_in_of(budget: int, neurons: int, inputs: int) -> int:
 def salient_neurons(
     mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, *, budget: int, gamma: float
 ) -> Tensor:
-    """A bool vector of the neurons that are worth keeping; the others are ablated.
+    """Return a bool vector of the neurons that are worth keeping; the others are ablated.
 
     A connection is salient when it is among the active ones that stay if the ``n`` worst are dropped, or among the
     ``n`` best to grow of all. A neuron stays with at least max(1, floor(gamma * fan-in)) salient connections. The
@@ -55,7 +55,7 @@ def salient_neurons(
 def exchange_at_constant_fan_in(
     mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, *, budget: int, gamma: float | None
 ) -> Tensor:
-    """The mask of a layer after an update: a neuron has as many inputs as every other, or none.
+    """Return the mask of a layer after an update: each neuron has as many inputs as every other, or none.
 
     Args:
         mask: bool, (neurons, inputs), True = active.

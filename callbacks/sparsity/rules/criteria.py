@@ -10,48 +10,48 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> loss
+BatchLoss = Callable[[Any, Any], Tensor]  # (network, batch) -> loss
 
 
 class Criterion(ABC):
-    """Rates every weight of a network at once; higher = kept first, comparable between layers."""
+    """A rating of all weights of a network at once, comparable between layers; the highest are kept."""
 
-    uses_data: ClassVar[bool] = True  # whether it looks at batches
+    uses_data: ClassVar[bool] = True  # whether it looks at batches of training data
 
     @property
     def rounds(self) -> int:
-        """In how many rounds to prune, each rating what the one before has left."""
+        """The number of rounds in which to prune, each of which rates what the one before has left."""
         return 1
 
     @abstractmethod
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
-        """Scores of each weight's shape.
+        """Return scores of each weight's shape.
 
         Args:
             network: a copy of the caller's own, which may be changed; what was pruned already is 0.
             weights: the network's sparse weights.
             loss: ``(network, batch) -> loss``, a mean over the batch.
-            batches: of training data, the same on all ranks.
+            batches: batches of training data, the same on all ranks.
         """
 
 
 @dataclass(frozen=True)
 class OneShotMagnitude(Criterion):
-    """|w|."""
+    """The criterion |w|, magnitude."""
 
     uses_data: ClassVar[bool] = False
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         return {name: weight.detach().abs() for name, weight in weights.items()}
 
 
 @dataclass(frozen=True)
 class SNIP(Criterion):
-    """|w * dL/dw|, connection sensitivity: how much the loss depends on the weight being there at all.
+    """The criterion |w * dL/dw|, connection sensitivity: how much the loss depends on the weight being there at all.
 
     The gradient is the mean over the batches. |dL/dw| alone is not offered: it does worse than random masks
     (Evci et al. 2020, list of mended bugs).
@@ -61,7 +61,7 @@ class SNIP(Criterion):
     """
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         gradients = _mean_gradients(network, weights, _needed(self, loss, batches), batches)
         return {name: (weight.detach() * gradients[name]).abs() for name, weight in weights.items()}
@@ -69,7 +69,7 @@ class SNIP(Criterion):
 
 @dataclass(frozen=True)
 class GraSP(Criterion):
-    """w * (H g): keep the weights whose removal would lower the gradient flow g'g the most.
+    """The criterion w * (H g): keep the weights whose removal would lower the gradient flow g'g the most.
 
     Removing w changes g'g by -2 w (H g) to first order, so high scores are kept, and negative ones, whose
     removal lets more gradient through, go first. g is the mean gradient over the batches and H its
@@ -82,7 +82,7 @@ class GraSP(Criterion):
     """
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         loss = _needed(self, loss, batches)
         means = _mean_gradients(network, weights, loss, batches)
@@ -97,7 +97,7 @@ class GraSP(Criterion):
 
 @dataclass(frozen=True)
 class SynFlow(Criterion):
-    """w * dR/dw, synaptic flow: R is the sum of the outputs for an input of ones when all numbers are absolute.
+    """The criterion w * dR/dw, synaptic flow, where R is the sum of outputs for an input of ones, all numbers absolute.
 
     Looks at no data but the shape of one sample. Pruned in many rounds, whose density falls exponentially, it empties
     no layer before it has to. All parameters and running statistics are made absolute, biases and norms
@@ -127,7 +127,7 @@ class SynFlow(Criterion):
         return self.iterations
 
     def __call__(
-        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss | None, batches: Sequence[Any]
+        self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         if not batches:
             raise ValueError("SynFlow needs a batch, for the shape of a sample: give batches=[inputs]")
@@ -150,7 +150,7 @@ class SynFlow(Criterion):
 
 
 def _inputs(batch: Any) -> Tensor:
-    """The first tensor of real numbers in a batch."""
+    """Return the first tensor of real numbers in a batch."""
     entries = batch.values() if isinstance(batch, Mapping) else [batch] if isinstance(batch, Tensor) else batch
     for entry in entries:
         if isinstance(entry, Tensor) and entry.is_floating_point():
@@ -158,16 +158,16 @@ def _inputs(batch: Any) -> Tensor:
     raise ValueError(f"SynFlow found no tensor of floats in a batch ({type(batch).__name__}): give batches=[inputs]")
 
 
-def _needed(criterion: Criterion, loss: Loss | None, batches: Sequence[Any]) -> Loss:
+def _needed(criterion: Criterion, loss: BatchLoss | None, batches: Sequence[Any]) -> BatchLoss:
     if loss is None or not batches:
         raise ValueError(f"{criterion} needs the gradient of a loss: give loss and at least one batch")
     return loss
 
 
 def _mean_gradients(
-    network: nn.Module, weights: Mapping[str, nn.Parameter], loss: Loss, batches: Sequence[Any]
+    network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss, batches: Sequence[Any]
 ) -> dict[str, Tensor]:
-    """Gradient of the mean loss over the batches."""
+    """Return the gradient of the mean loss over the batches."""
     means = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for batch in batches:
         for name, grad in _gradients(loss(network, batch), weights).items():
@@ -176,7 +176,7 @@ def _mean_gradients(
 
 
 def _gradients(value: Tensor, weights: Mapping[str, nn.Parameter], *, create_graph: bool = False) -> dict[str, Tensor]:
-    """Gradients of a number, 0 for weights it does not depend on."""
+    """Return the gradients of a number, 0 for weights it does not depend on."""
     if not value.requires_grad:
         return {name: torch.zeros_like(weight) for name, weight in weights.items()}
     gradients = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)

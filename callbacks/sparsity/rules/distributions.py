@@ -13,15 +13,15 @@ Shapes = Mapping[str, torch.Size] | Mapping[str, tuple[int, ...]]
 
 
 def zeros_at(sparsity: float, size: int) -> int:
-    """floor(sparsity * size), safe against 0.95 * 2400 = 2279.9999..."""
+    """Return floor(sparsity * size), safe against 0.95 * 2400 = 2279.9999..."""
     return math.floor(round(sparsity * size, 6))
 
 
 class Distribution(ABC):
-    """Says how many weights of each layer stay active."""
+    """A rule that says how many weights of each layer stay active."""
 
     def __call__(self, shapes: Shapes, sparsity: float) -> dict[str, int]:
-        """Active weights per layer.
+        """Return the number of active weights of each layer.
 
         Args:
             shapes: the sparse weights in network order; what is left dense is not listed and not counted.
@@ -43,12 +43,12 @@ class Distribution(ABC):
 
     @abstractmethod
     def counts(self, shapes: Shapes, sparsity: float) -> dict[str, int]:
-        """Active weights per layer for a sparsity known to be in [0, 1)."""
+        """Return the number of active weights of each layer, for a sparsity known to be in [0, 1)."""
 
 
 @dataclass(frozen=True)
 class Uniform(Distribution):
-    """Every layer has the same sparsity, ``floor(sparsity * size)`` zeros.
+    """The same sparsity for every layer, ``floor(sparsity * size)`` zeros.
 
     Args:
         first_layer_dense: keep the first layer dense, on top of the budget of the others.
@@ -74,7 +74,7 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True)
 class ERK(Distribution):
-    """Erdos-Renyi-Kernel: density in proportion to (sum of the kernel's dimensions) / (their product).
+    """Erdos-Renyi-Kernel: a density in proportion to (sum of the kernel's dimensions) / (their product).
 
     Small layers stay denser. A layer that would pass density 1 is kept dense and its surplus shared
     among the others, so the whole budget is met to the weight.
@@ -97,7 +97,7 @@ class ERK(Distribution):
             raise ValueError(f"{type(self).__name__}.power is {self.power}; it lies in [0, 1]")
 
     def ratio(self, shape: torch.Size | tuple[int, ...]) -> float:
-        """The layer's density relative to others, before it is scaled to the budget."""
+        """Return the layer's density relative to others, before it is scaled to the budget."""
         return float((sum(shape) / math.prod(shape)) ** self.power)
 
     def counts(self, shapes: Shapes, sparsity: float) -> dict[str, int]:

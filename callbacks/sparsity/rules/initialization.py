@@ -1,4 +1,4 @@
-"""Initialization of sparse weights: what a weight is worth when most of its neighbours are gone."""
+"""The initialization of sparse weights: their first values, now that most of their neighbours are gone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..masks.sparse_weight import SparseWeight
 
 
 class Initialization(ABC):
-    """Gives a masked weight its first values."""
+    """A rule that gives a masked weight its first values."""
 
     @abstractmethod
     def __call__(self, weight: SparseWeight, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """New values of the weight's shape, device and dtype, exactly 0 where ``mask`` is False.
+        """Return new values of the weight's shape, device and dtype, exactly 0 where ``mask`` is False.
 
         Args:
             weight: the weight as its layer initialised it, dense.
@@ -27,7 +27,7 @@ class Initialization(ABC):
 
 
 @dataclass(frozen=True)
-class Dense(Initialization):
+class KeepValues(Initialization):
     """Keep the values the layer was made, or loaded, with: "masked dense" in the paper."""
 
     def __call__(self, weight: SparseWeight, mask: Tensor, generator: torch.Generator) -> Tensor:
@@ -57,7 +57,7 @@ class UnitScaled(Initialization):
     With a full mask the defaults are He's initialization.
 
     Args:
-        mode: what n counts.
+        mode: which connections n counts.
         distribution: ``"normal"`` is N(0, variance), not truncated; ``"uniform"`` is
             U(-sqrt(3 variance), sqrt(3 variance)).
         scale: 2 for ReLU (He); 1 with ``fan_avg`` and ``uniform`` is Glorot.
@@ -93,5 +93,5 @@ class UnitScaled(Initialization):
             noise.normal_(generator=generator)
         else:
             noise.uniform_(-(3**0.5), 3**0.5, generator=generator)
-        weight.by_unit(noise).mul_(std)  # a view: scales noise in place
+        weight.by_unit(noise).mul_(std)  # a view, so that noise is scaled in place
         return noise.to(weight.parameter.device, weight.parameter.dtype).masked_fill(~mask, 0)

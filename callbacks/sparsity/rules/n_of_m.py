@@ -9,14 +9,14 @@ from .updates import top_per_row
 
 
 def n_of_m(score: Tensor, n: int, m: int) -> Tensor:
-    """A bool mask of the ``n`` highest scores of every ``m`` consecutive inputs of a neuron; ties go to the first.
+    """Return a bool mask of the ``n`` highest scores of every ``m`` consecutive inputs; ties go to the first.
 
     Args:
-        score: of the shape of a linear or convolutional weight, (out, in, *kernel). A group is m input features, or
+        score: has the shape of a linear or convolutional weight, (out, in, *kernel). A group is m input features, or
             m input channels at one kernel tap where m divides them; otherwise it goes on at the next tap. That is
             the order in which 2:4 kernels read.
-        n: in [0, m].
-        m: divides the inputs of a neuron.
+        n: entries to keep of each group, in [0, m].
+        m: entries of a group; it divides the inputs of a neuron.
 
     Raises:
         ValueError: ``n`` or ``m`` is neither.

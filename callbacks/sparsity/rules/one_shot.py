@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..masks.masks import Masks, check_not_empty
 from ..masks.replica import replica
 from ..masks.selection import select
-from .criteria import Criterion, Loss, OneShotMagnitude
+from .criteria import BatchLoss, Criterion, OneShotMagnitude
 from .distributions import Distribution, Uniform
 from .scores import top_k
 from .updates import prune_globally
@@ -29,12 +29,12 @@ def prune(
     include: str | Sequence[str] = "*",
     exclude: str | Sequence[str] = (),
     masks: Mapping[str, Tensor] | None = None,
-    loss: Loss | None = None,
+    loss: BatchLoss | None = None,
     batches: Sequence[Any] = (),
 ) -> Masks:
     """Prune a network, trained or not: set the weights that matter least to 0 and return the masks.
 
-    A sparse fit goes on from there with ``SparseTraining(masks_from=masks, initialization=Dense())``.
+    A sparse fit goes on from there with ``SparseTraining(masks_from=masks, initialization=KeepValues())``.
 
     Args:
         module: changed in place, and not otherwise than by zeros.
@@ -45,7 +45,7 @@ def prune(
         distribution: how the sparsity differs from layer to layer.
         include: patterns of the weights to prune; see :func:`select`.
         exclude: patterns of weights to leave dense.
-        masks: what was pruned before and stays pruned.
+        masks: the masks of an earlier pruning, which stay in force.
         loss: ``(module, batch) -> loss``, for criteria that use gradients.
         batches: data for the criterion.
 
@@ -73,17 +73,17 @@ def choose_masks(
     *,
     scope: Scope = "layer",
     masks: Mapping[str, Tensor] | None = None,
-    loss: Loss | None = None,
+    loss: BatchLoss | None = None,
     batches: Sequence[Any] = (),
 ) -> Masks:
-    """The masks that a criterion chooses; the network stays as it is.
+    """Return the masks that a criterion chooses; the network stays as it is.
 
     Args:
         network: looked at through a copy.
         counts: active weights of each parameter, or, with ``scope="global"``, in sum.
         criterion: as in :func:`prune`, like the other arguments.
         scope: ``"layer"`` or ``"global"``.
-        masks: what was pruned before.
+        masks: the masks of an earlier pruning.
         loss: ``(network, batch) -> loss``.
         batches: data for the criterion.
 
@@ -131,7 +131,7 @@ def check_scope(scope: str) -> None:
 
 
 def _on_the_way(before: int, final: int, share: float) -> int:
-    """A count that falls exponentially from ``before`` to ``final``."""
+    """Return a count that falls exponentially from ``before`` to ``final`` as ``share`` rises from 0 to 1."""
     return round(before * (final / before) ** share) if before > final > 0 else final
 
 

@@ -20,8 +20,8 @@ def apportion(total: int, shares: Mapping[str, float], room: Mapping[str, int]) 
     the largest remainders, ties to the earlier part.
 
     Args:
-        total: what to divide.
-        shares: by part, finite and not negative; only their ratios count.
+        total: the whole number to divide.
+        shares: the share of each part by name, finite and not negative; only their ratios count.
         room: the most that each part can take.
 
     Raises:
@@ -36,7 +36,7 @@ def apportion(total: int, shares: Mapping[str, float], room: Mapping[str, int]) 
             raise ValueError(f"the share of {name!r} is {share}; shares are finite and not negative")
     if not 0 <= total <= sum(room.values()):
         raise ValueError(f"total is {total}, but there is room for 0 to {sum(room.values())}")
-    exact = {name: Fraction(share) for name, share in shares.items()}  # floats are fractions: nothing is rounded yet
+    exact = {name: Fraction(share) for name, share in shares.items()}  # exact, as every float is a fraction
     divided: dict[str, int] = {}
     while True:
         left = total - sum(divided.values())
@@ -48,7 +48,7 @@ def apportion(total: int, shares: Mapping[str, float], room: Mapping[str, int]) 
             break
         divided |= full
     divided |= {name: math.floor(part) for name, part in ideal.items()}
-    by_remainder = sorted(ideal, key=lambda name: ideal[name] - divided[name], reverse=True)  # stable
+    by_remainder = sorted(ideal, key=lambda name: ideal[name] - divided[name], reverse=True)  # ties keep their order
     for name in by_remainder[: total - sum(divided.values())]:
         divided[name] += 1
     return {name: divided[name] for name in shares}
@@ -69,9 +69,9 @@ def redistribute(
     Args:
         masks: bool by layer, True = active.
         drop_scores: the ``dropped[name]`` active entries with the lowest scores go.
-        grow_scores: of the entries not kept, those with the highest scores are grown.
-        dropped: by layer, fewer than its active entries, so that none is emptied.
-        shares: by layer, as in :func:`apportion`; a layer takes no more than it has entries.
+        grow_scores: the entries that were not kept and have the highest scores are grown.
+        dropped: the entries to drop by layer, fewer than are active, so that none is emptied.
+        shares: the share of each layer, as in :func:`apportion`; a layer takes no more than it has entries.
 
     Raises:
         ValueError: ``dropped`` leaves a layer without a weight; and as :func:`apportion` and :func:`top_k`.

@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class Score(ABC):
-    """Rates every entry of a weight; higher = kept, or grown, first."""
+    """A rating of every entry of a weight; the highest are kept, or grown, first."""
 
-    needs_gradient: ClassVar[bool] = True  # so that growing by it costs the dense gradient
-    draws: ClassVar[bool] = True  # takes random numbers
+    needs_gradient: ClassVar[bool] = True  # then growing by it costs the dense gradient
+    draws: ClassVar[bool] = True  # whether it draws random numbers
 
     @abstractmethod
     def __call__(self, weight: Tensor, grad: Tensor, generator: torch.Generator) -> Tensor:
-        """Scores of the weight's shape.
+        """Return scores of the weight's shape.
 
         Args:
             weight: the masked weight.
@@ -28,8 +28,8 @@ class Score(ABC):
 
 
 @dataclass(frozen=True)
-class Magnitude(Score):
-    """|w|."""
+class MagnitudeScore(Score):
+    """The score |w|."""
 
     needs_gradient: ClassVar[bool] = False
     draws: ClassVar[bool] = False
@@ -39,8 +39,8 @@ class Magnitude(Score):
 
 
 @dataclass(frozen=True)
-class Gradient(Score):
-    """|dL/dw|, the growth rule of RigL (Evci et al. 2020, section 3)."""
+class GradientScore(Score):
+    """The score |dL/dw|, by which RigL grows (Evci et al. 2020, section 3)."""
 
     draws: ClassVar[bool] = False
 
@@ -49,8 +49,8 @@ class Gradient(Score):
 
 
 @dataclass(frozen=True)
-class Saliency(Score):
-    """|w * dL/dw|, the first-order change of the loss when a weight is removed (SNIP, Lee et al. 2019)."""
+class SaliencyScore(Score):
+    """The score |w * dL/dw|, the first-order change of the loss without the weight (SNIP, Lee et al. 2019)."""
 
     draws: ClassVar[bool] = False
 
@@ -59,12 +59,12 @@ class Saliency(Score):
 
 
 @dataclass(frozen=True)
-class Inverted(Score):
+class InvertedScore(Score):
     """The negative of another score: what it would keep or grow first comes last.
 
     Reference:
         Evci et al. 2022, the control "RigL inverted" grows where the gradient is smallest:
-        ``DynamicSparseTraining(grow=Inverted(Gradient()))``.
+        ``DynamicSparseTraining(grow=InvertedScore(GradientScore()))``.
     """
 
     score: Score
@@ -74,8 +74,8 @@ class Inverted(Score):
 
 
 @dataclass(frozen=True)
-class Random(Score):
-    """Uniform in [0, 1), the growth rule of SET (Mocanu et al. 2018); equal on all ranks."""
+class RandomScore(Score):
+    """A random score in [0, 1), by which SET grows (Mocanu et al. 2018); equal on all ranks."""
 
     needs_gradient: ClassVar[bool] = False
 
@@ -84,7 +84,7 @@ class Random(Score):
 
 
 def top_k(score: Tensor, k: int, among: Tensor) -> Tensor:
-    """A bool mask of the ``k`` highest scores where ``among`` is True; ties go to the lower index.
+    """Return a bool mask of the ``k`` highest scores where ``among`` is True; ties go to the lower index.
 
     With the active entries as ``among`` this prunes a layer to ``k`` weights.
 
@@ -119,7 +119,7 @@ def _refuse(k: int, among: Tensor) -> NoReturn:
 
 
 def _kth_largest(score: Tensor, k: int, among: Tensor) -> Tensor:
-    """The k-th largest score where ``among`` is True, NaN first, then -infinity; waits for nothing."""
+    """Return the k-th largest score where ``among`` is True, NaN first, then -infinity, without waiting for a GPU."""
     return torch.where(among, score, -torch.inf).flatten().topk(k, sorted=False).values.min()
 
 
@@ -127,7 +127,7 @@ _STRIDE = 64
 
 
 def _kth_by_sample(score: Tensor, k: int, among: Tensor) -> Tensor:
-    """The same on a CPU, where looking is cheap: a sample tells first which scores cannot be it."""
+    """Return the same on a CPU, where looking is cheap: a sample tells first which scores cannot be it."""
     gathered = k <= int(among.count_nonzero()) < score.numel() / 2
     values = score[among] if gathered else torch.where(among, score, -torch.inf).flatten()
     if values.numel() > 2**12:
@@ -149,7 +149,7 @@ def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, 
         mask: bool, True = active.
         drop_score: the ``n`` active entries with the lowest scores are dropped.
         grow_score: the ``n`` entries with the highest scores, among all not kept, are grown.
-        n: in [0, active entries].
+        n: connections to exchange, in [0, active entries].
         active: active entries of ``mask``, where they are known; None counts them.
 
     Raises:

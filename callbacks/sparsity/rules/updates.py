@@ -12,7 +12,7 @@ from .scores import top_k
 
 
 def top_per_row(score: Tensor, k: Tensor, among: Tensor) -> Tensor:
-    """A bool mask of the ``k[i]`` highest scores of each row i where ``among`` is True; ties go to the lower index.
+    """Return a bool mask of the ``k[i]`` highest scores of row i where ``among`` is True; ties go to the lower index.
 
     Args:
         score: (rows, columns).
@@ -43,7 +43,7 @@ def top_per_row(score: Tensor, k: Tensor, among: Tensor) -> Tensor:
     threshold = best.gather(1, (k - 1).clamp_min(0)[:, None])
     above, tied = score > threshold, (score == threshold) & among
     missing = k - above.sum(1)
-    rows = (tied.sum(1) > missing).nonzero().flatten()  # also those with a k of 0
+    rows = (tied.sum(1) > missing).nonzero().flatten()  # including those with a k of 0
     tied[rows] &= tied[rows].cumsum(1) <= missing[rows, None]
     return above | tied
 
@@ -58,7 +58,7 @@ def drop_and_grow_per_row(mask: Tensor, drop_score: Tensor, grow_score: Tensor, 
         mask: bool, (rows, columns), True = active.
         drop_score: as in :func:`drop_and_grow`.
         grow_score: as in :func:`drop_and_grow`.
-        n: in [0, active entries].
+        n: connections to exchange, in [0, active entries].
         k: (rows,), whole numbers in [0, columns].
 
     Raises:
@@ -85,7 +85,7 @@ def prune_globally(
     Ties go to the earlier layer, then to the lower index.
 
     Args:
-        scores: by layer, comparable between layers.
+        scores: the scores of each layer, comparable between layers.
         masks: bool masks of the same layers, True = active.
         count: active entries to keep in all.
         keep_layers: keep the best entry of every layer, whatever it scores, rather than to raise.

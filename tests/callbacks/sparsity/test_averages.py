@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.sparsity import GradientAverages
+from callbacks.sparsity.rules.averages import GradientAverages
 
 rows = st.lists(st.floats(-100, 100, width=32), min_size=3, max_size=3)
 

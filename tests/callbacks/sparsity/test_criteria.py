@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from callbacks.sparsity import ERK, SNIP, GraSP, OneShotMagnitude, SynFlow, Uniform, choose_masks, prune, select
+from callbacks.sparsity import ERK, SNIP, GraSP, OneShotMagnitude, SynFlow, Uniform, prune, select
 from callbacks.sparsity.rules.criteria import Criterion
+from callbacks.sparsity.rules.one_shot import choose_masks
 
 RNG = np.random.default_rng(0)
 X, TARGET = RNG.normal(size=(12, 5)), RNG.normal(size=12)

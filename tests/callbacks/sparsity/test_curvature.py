@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from callbacks.sparsity import (
-    ERK,
-    Masks,
-    UnitScaled,
-    generator_for,
-    hessian,
-    hessian_vector_product,
-    lanczos_extremes,
-    select,
-)
-from callbacks.sparsity.analysis.curvature import ActiveGradient
+from callbacks.sparsity import ERK, Masks, UnitScaled, generator_for, hessian, select
+from callbacks.sparsity.analysis.curvature import ActiveGradient, hessian_vector_product, lanczos_extremes
 
 
 class Problem:
@@ -219,7 +210,9 @@ def test_a_matrix_too_large_is_refused_with_its_size_before_the_loss_is_computed
     def loss() -> Tensor:
         raise AssertionError("computed")
 
-    with pytest.raises(ValueError, match=r"of 44,100 entries takes 14.5 GiB, more than max_gib=2.0: use Lanczos"):
+    with pytest.raises(
+        ValueError, match=r"of 44,100 entries takes 14.5 GiB, more than max_gib=2.0: use LanczosSpectrum"
+    ):
         hessian(loss, {"weight": weight})
 
 

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from callbacks.sparsity import GradientFlow, gradient_flow
+from callbacks.sparsity import gradient_flow
+from callbacks.sparsity.analysis.flow import GradientFlow
 
 
 def test_norms_of_parts_and_of_the_whole() -> None:

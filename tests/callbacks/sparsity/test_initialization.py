@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from callbacks.sparsity import Dense, LayerScaled, Masks, SparseWeight, UnitScaled, generator_for, select
+from callbacks.sparsity import KeepValues, LayerScaled, Masks, SparseWeight, UnitScaled, generator_for, select
 
 
 def mask_of_fan_in(fan_in: list[int], width: int) -> torch.Tensor:
@@ -103,7 +103,7 @@ def test_fans_of_every_layout_agree_with_counting(layer: nn.Module, mode: str) -
 def test_dense_keeps_the_values() -> None:
     layer = nn.Linear(6, 4)
     mask = mask_of_fan_in([1, 2, 3, 6], 6)
-    assert torch.equal(Dense()(sparse_weight(layer), mask, generator_for(0)), layer.weight.detach() * mask)
+    assert torch.equal(KeepValues()(sparse_weight(layer), mask, generator_for(0)), layer.weight.detach() * mask)
 
 
 def test_layer_scaled_divides_by_the_root_of_the_density() -> None:
@@ -127,7 +127,7 @@ def test_values_keep_dtype_and_do_not_touch_the_weight() -> None:
     layer = nn.Linear(6, 4, dtype=torch.float64)
     before = layer.weight.detach().clone()
     mask = Masks.random({"w": (4, 6)}, {"w": 5}, seed=0)["w"]
-    for initialization in (Dense(), LayerScaled(), UnitScaled()):
+    for initialization in (KeepValues(), LayerScaled(), UnitScaled()):
         assert initialization(sparse_weight(layer), mask, generator_for(0)).dtype == torch.float64
     assert torch.equal(layer.weight, before)
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.sparsity import apportion, drop_and_grow, redistribute
+from callbacks.sparsity import drop_and_grow
+from callbacks.sparsity.rules.redistribution import apportion, redistribute
 
 BY_HAND = [
     (6, [1, 2, 3], [9, 9, 9], [1, 2, 3]),

@@ -7,7 +7,7 @@ from callbacks.sparsity import (
     Cosine,
     Cubic,
     InversePower,
-    Linear,
+    LinearDecay,
     ProportionalToLR,
     PruningWindow,
     Schedule,
@@ -20,8 +20,8 @@ VALUES: list[tuple[Schedule, float, float]] = [
     (Cosine(0.3), 0.0, 0.3),
     (Cosine(0.3), 0.5, 0.15),  # RigL: alpha / 2 half way
     (Cosine(0.3), 1.0, 0.0),
-    (Linear(0.3), 0.25, 0.225),
-    (Linear(0.1, 0.5), 0.5, 0.3),
+    (LinearDecay(0.3), 0.25, 0.225),
+    (LinearDecay(0.1, 0.5), 0.5, 0.3),
     (InversePower(0.4, 1.0), 0.25, 0.3),
     (InversePower(0.4), 0.5, 0.05),
     (Cubic(0.0, 0.95), 0.0, 0.0),
@@ -68,11 +68,33 @@ def test_progress_ends_with_the_window() -> None:
         ({"stop": 0.0}, "0 < stop"),
         ({"start": 0.8, "stop": 0.5}, "start 0.8 is not below its stop 0.5"),
         ({"start": 500, "stop": 400}, "start 500 is not below its stop 400"),
+        ({"start": 0}, "UpdateWindow.start is the int 0, .*: write 0.0 for the beginning of the run"),
+        ({"start": 1}, "UpdateWindow.start is the int 1, .*: write 1.0 for the whole run, or for step 1 .*1 / 500"),
+        ({"stop": 1}, "UpdateWindow.stop is the int 1, .*: write 1.0 for the whole run, or for step 1 .*1 / 500"),
+        ({"stop": True}, "UpdateWindow.stop is the int True"),
+        ({"stop": 1.5}, "UpdateWindow.stop is 1.5; a float is a fraction of the run, up to 1.0: write an int"),
+        ({"stop": math.nan}, "0 < stop"),
     ],
 )
 def test_impossible_windows_are_refused(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         UpdateWindow(**arguments)  # type: ignore[arg-type]
+
+
+def test_an_int_counts_steps_and_a_float_is_a_fraction() -> None:
+    assert UpdateWindow(2, start=2, stop=6).bounds(100) == (2, 6)
+    assert UpdateWindow(2, start=0.5, stop=1.0).bounds(100) == (50, 100)
+    assert UpdateWindow(2, stop=math.inf).bounds(math.inf) == (0, math.inf)
+    assert PruningWindow(2, start=1 / 500, stop=1.0).bounds(500) == (1, 499), "step 1, as the error says"
+    with pytest.raises(ValueError, match=r"PruningWindow\.start is the int 0"):
+        PruningWindow(start=0)
+
+
+def test_steps_that_an_earlier_release_wrote_as_floats_are_taken_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match=r"UpdateWindow.stop is 7000.0, .* use the int 7000") as warned:
+        window = UpdateWindow(100, stop=7000.0)
+    assert warned[0].filename == __file__
+    assert repr(window) == repr(UpdateWindow(100, stop=7000))
 
 
 def test_a_fraction_of_an_endless_run_is_refused_and_steps_are_not() -> None:
@@ -98,12 +120,12 @@ def test_the_paper_prunes_lenet5_41_times(window: PruningWindow) -> None:
     [
         (PruningWindow(4, 2, 10), 20, [2, 6, 10]),
         (PruningWindow(4, 2, 12), 20, [2, 6, 10, 12]),  # the last one is at the end, divisible or not
-        (PruningWindow(4, 0, 1.0), 11, [0, 4, 8, 10]),  # no step 11 comes in a run of 11 steps
+        (PruningWindow(4, 0.0, 1.0), 11, [0, 4, 8, 10]),  # no step 11 comes in a run of 11 steps
         (PruningWindow(4, 2, 11), 11, [2, 6, 10]),
         (PruningWindow(100, 0.25, 0.75), 1, [0]),
         (PruningWindow(100, 0.9, 1.0), 3, [2]),
         (PruningWindow(4, 2, 7), math.inf, [2, 6, 7]),
-        (PruningWindow(2, 0, 1.0), 4.5, [0, 2, 3]),  # two optimizers that share nine steps
+        (PruningWindow(2, 0.0, 1.0), 4.5, [0, 2, 3]),  # two optimizers that share nine steps
     ],
 )
 def test_pruning_windows_include_their_ends(window: PruningWindow, total: float, due: list[int]) -> None:

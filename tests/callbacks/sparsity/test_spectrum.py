@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.sparsity import Exact, Lanczos, Spectrum, generator_for
+from callbacks.sparsity import ExactSpectrum, LanczosSpectrum, Spectrum, generator_for
 
 numbers = st.lists(st.floats(-100, 100), min_size=1, max_size=20)
 
@@ -59,8 +59,8 @@ def test_shares_weigh_the_eigenvalues() -> None:
         (lambda: Spectrum.of(torch.tensor([0.0, torch.nan])), "must be finite and ascending"),
         (lambda: Spectrum(torch.tensor([1.0, 0.0]).double(), torch.ones(2).double()), "must be finite and ascending"),
         (lambda: Spectrum.of(torch.zeros(1)).density(torch.zeros(1), 0.0), "width is 0.0"),
-        (lambda: Lanczos(steps=0), "steps is 0"),
-        (lambda: Lanczos(probes=0), "probes is 0"),
+        (lambda: LanczosSpectrum(steps=0), "steps is 0"),
+        (lambda: LanczosSpectrum(probes=0), "probes is 0"),
     ],
 )
 def test_refusals(build, message: str) -> None:
@@ -82,9 +82,9 @@ def quadratic(eigenvalues: torch.Tensor):
 
 def test_exact_finds_every_eigenvalue() -> None:
     eigenvalues = torch.linspace(-3, 8, 40, dtype=torch.float64)
-    torch.testing.assert_close(Exact()(*quadratic(eigenvalues)).eigenvalues, eigenvalues)
+    torch.testing.assert_close(ExactSpectrum()(*quadratic(eigenvalues)).eigenvalues, eigenvalues)
     with pytest.raises(ValueError, match="takes 1.19e-05 GiB, more than max_gib=1e-09"):
-        Exact(max_gib=1e-9)(*quadratic(eigenvalues))
+        ExactSpectrum(max_gib=1e-9)(*quadratic(eigenvalues))
 
 
 def test_lanczos_estimates_the_share_of_negative_eigenvalues_and_the_density() -> None:
@@ -92,7 +92,7 @@ def test_lanczos_estimates_the_share_of_negative_eigenvalues_and_the_density() -
     bulk = torch.randn(360, generator=generator, dtype=torch.float64) * 0.5 + 0.4
     eigenvalues = torch.cat([bulk, torch.linspace(4, 9, 10), torch.tensor([-4.0])])
     exact = Spectrum.of(eigenvalues)
-    found = Lanczos(steps=60, probes=8)(*quadratic(eigenvalues))
+    found = LanczosSpectrum(steps=60, probes=8)(*quadratic(eigenvalues))
     exact = dataclasses.replace(exact, resolution=found.resolution)
     assert float(found.shares.sum()) == pytest.approx(1)
     assert found.largest == pytest.approx(9, rel=1e-6)
@@ -108,31 +108,33 @@ def test_lanczos_estimates_the_share_of_negative_eigenvalues_and_the_density() -
 def test_many_eigenvalues_of_zero_are_not_taken_for_negative_ones() -> None:
     eigenvalues = torch.cat([torch.zeros(200), 1e-5 * torch.randn(50, generator=generator_for(6)), torch.ones(50)])
     eigenvalues[-5:] = torch.tensor([-1.0, -0.5, 3.0, 5.0, 9.0])
-    found = Lanczos(steps=30, probes=8)(*quadratic(eigenvalues.double()))
+    found = LanczosSpectrum(steps=30, probes=8)(*quadratic(eigenvalues.double()))
     assert found.negative_share == pytest.approx(2 / 300, abs=0.005)
 
 
 @pytest.mark.parametrize("value", [0.0, 2.0])
 def test_one_eigenvalue_many_times_is_found_in_one_step(value: float) -> None:
-    found = Lanczos(probes=2)(*quadratic(torch.full((30,), value, dtype=torch.float64)))
+    found = LanczosSpectrum(probes=2)(*quadratic(torch.full((30,), value, dtype=torch.float64)))
     assert float(found.shares[(found.eigenvalues - value).abs() < 1e-9].sum()) == pytest.approx(1)
 
 
 def test_lanczos_of_more_steps_than_entries_is_exact_and_repeats() -> None:
     eigenvalues = torch.tensor([-2.0, 0.5, 1.0, 4.0], dtype=torch.float64)
-    one, two, other = (Lanczos(probes=1, seed=seed)(*quadratic(eigenvalues)) for seed in (0, 0, 1))
+    one, two, other = (LanczosSpectrum(probes=1, seed=seed)(*quadratic(eigenvalues)) for seed in (0, 0, 1))
     torch.testing.assert_close(one.eigenvalues, eigenvalues)
     assert torch.equal(one.shares, two.shares)
     assert not torch.equal(one.shares, other.shares)
 
 
 def test_progress_counts_products_to_the_end() -> None:
-    def told(method: Exact | Lanczos, eigenvalues: torch.Tensor) -> list[tuple[int, int]]:
+    def told(method: ExactSpectrum | LanczosSpectrum, eigenvalues: torch.Tensor) -> list[tuple[int, int]]:
         calls: list[tuple[int, int]] = []
         method(*quadratic(eigenvalues), progress=lambda done, of: calls.append((done, of)))
         return calls
 
-    assert told(Exact(), torch.linspace(1, 2, 6)) == [(row, 6) for row in range(1, 7)]
-    assert told(Lanczos(steps=4, probes=2), torch.linspace(1, 2, 9)) == [(product, 8) for product in range(1, 9)]
+    assert told(ExactSpectrum(), torch.linspace(1, 2, 6)) == [(row, 6) for row in range(1, 7)]
+    assert told(LanczosSpectrum(steps=4, probes=2), torch.linspace(1, 2, 9)) == [
+        (product, 8) for product in range(1, 9)
+    ]
     # of one eigenvalue alone the space is complete at once
-    assert told(Lanczos(steps=4, probes=2), torch.full((9,), 2.0)) == [(4, 8), (8, 8)]
+    assert told(LanczosSpectrum(steps=4, probes=2), torch.full((9,), 2.0)) == [(4, 8), (8, 8)]

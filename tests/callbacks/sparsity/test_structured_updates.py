@@ -10,14 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from callbacks.sparsity import (
-    drop_and_grow_per_row,
-    exchange_at_constant_fan_in,
-    generator_for,
-    n_of_m,
-    select,
-    top_per_row,
-)
+from callbacks.sparsity import generator_for, select
+from callbacks.sparsity.rules.constant_fan_in import exchange_at_constant_fan_in
+from callbacks.sparsity.rules.n_of_m import n_of_m
+from callbacks.sparsity.rules.updates import drop_and_grow_per_row, top_per_row
 
 # --- choosing row by row ------------------------------------------------------------------------
 

@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.sparsity import (
-    Gradient,
-    Inverted,
-    Magnitude,
-    Random,
-    Saliency,
+    GradientScore,
+    InvertedScore,
+    MagnitudeScore,
+    RandomScore,
+    SaliencyScore,
     drop_and_grow,
     generator_for,
-    prune_globally,
     top_k,
 )
 from callbacks.sparsity.rules.scores import _kth_by_sample, _kth_largest
+from callbacks.sparsity.rules.updates import prune_globally
 
 # A hand-drawn layer of eight weights: five active, three not.
 MASK = [1, 1, 0, 1, 0, 1, 0, 1]
@@ -81,7 +81,7 @@ def test_rigl_grows_the_true_top_k_of_the_gradient() -> None:
     weight, grad = torch.randn(20, 30, generator=generator), torch.randn(20, 30, generator=generator)
     mask = torch.rand(20, 30, generator=generator) < 0.2
     weight = weight * mask
-    new = drop_and_grow(mask, Magnitude()(weight, grad, generator), Gradient()(weight, grad, generator), 30)
+    new = drop_and_grow(mask, MagnitudeScore()(weight, grad, generator), GradientScore()(weight, grad, generator), 30)
     grown = new & ~mask
     left = ~new & ~mask
     assert grown.any()
@@ -92,12 +92,12 @@ def test_rigl_grows_the_true_top_k_of_the_gradient() -> None:
 def test_scores() -> None:
     weight, grad = torch.tensor([-2.0, 0.5]), torch.tensor([0.5, -4.0])
     generator = generator_for(0)
-    assert Magnitude()(weight, grad, generator).tolist() == [2.0, 0.5]
-    assert Gradient()(weight, grad, generator).tolist() == [0.5, 4.0]
-    assert Saliency()(weight, grad, generator).tolist() == [1.0, 2.0]
-    assert Inverted(Gradient())(weight, grad, generator).tolist() == [-0.5, -4.0]
-    one = Random()(weight, grad, generator_for(0, 1, 2))
-    assert torch.equal(one, Random()(weight, grad, generator_for(0, 1, 2)))
+    assert MagnitudeScore()(weight, grad, generator).tolist() == [2.0, 0.5]
+    assert GradientScore()(weight, grad, generator).tolist() == [0.5, 4.0]
+    assert SaliencyScore()(weight, grad, generator).tolist() == [1.0, 2.0]
+    assert InvertedScore(GradientScore())(weight, grad, generator).tolist() == [-0.5, -4.0]
+    one = RandomScore()(weight, grad, generator_for(0, 1, 2))
+    assert torch.equal(one, RandomScore()(weight, grad, generator_for(0, 1, 2)))
     assert ((one >= 0) & (one < 1)).all()
 
 

@@ -21,7 +21,7 @@ from wandb_files import RunFile, read_run
 from wandb_server import WandbServer
 
 from callbacks import GradientFlowMonitor, HessianSpectrum, RigL, TrainingFlops, read_masks
-from callbacks.sparsity import Constant, Lanczos, UpdateWindow
+from callbacks.sparsity import Constant, LanczosSpectrum, UpdateWindow
 from experiments.dashboard import Dashboard
 from experiments.dashboard.metrics import STEP, SUMMARIES
 from experiments.tracking import finish_wandb
@@ -59,7 +59,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     callbacks = [
         GradientFlowMonitor(every_n_steps=4, probe_batch=16),
         TrainingFlops(),
-        HessianSpectrum(every_n_steps=12, probe_batch=16, method=Lanczos(steps=6, probes=1)),
+        HessianSpectrum(every_n_steps=12, probe_batch=16, method=LanczosSpectrum(steps=6, probes=1)),
         ModelCheckpoint(folder / "checkpoints", monitor="val/loss", save_last=True),
         Dashboard(CONFIG, every_n_steps=2, pictures=3, clock=FREE),
         owner,
