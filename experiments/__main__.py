@@ -1,6 +1,6 @@
 """python -m experiments."""
 
 from .cli import main
-from .command import run_command
+from .run.command import run_command
 
 run_command(main)

@@ -11,22 +11,17 @@ from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 
-# a class is found in YAML by its short name because it is imported here
-import callbacks
-import callbacks.observer
-import callbacks.owner
-import callbacks.sparsity
-import datamodules
-import lightning_modules
-import lightning_modules.networks
+from callbacks import TrainingFlops
+from callbacks.observer import callbacks_of
+from callbacks.owner import masks_of
 
 from .dashboard import Dashboard
-from .progress import shown
-from .run_record import RunRecord
-from .table import cost_table, sparsity_table
-from .tracking import begin_runs, finish_wandb, name_runs, set_wandb_mode, wandb_loggers
-
-__all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
+from .run import configuration  # noqa: F401  # YAML finds the classes that it imports
+from .run.progress import shown
+from .run.run_names import name_runs, wandb_loggers
+from .run.run_record import RunRecord
+from .run.summary import cost_table, sparsity_table
+from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
 
 class SparseCLI(LightningCLI):
@@ -51,11 +46,11 @@ class SparseCLI(LightningCLI):
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""
         if self.trainer.is_global_zero:
-            masks = callbacks.owner.masks_of(self.trainer)
+            masks = masks_of(self.trainer)
             if masks:
                 Console().print(sparsity_table(masks), crop=False)
-            for callback in callbacks.observer.callbacks_of(self.trainer):
-                if isinstance(callback, callbacks.TrainingFlops) and callback.flops:
+            for callback in callbacks_of(self.trainer):
+                if isinstance(callback, TrainingFlops) and callback.flops:
                     Console().print(cost_table(self.model, masks, callback))
         if is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule):
             self.trainer.test(self.model, self.datamodule)

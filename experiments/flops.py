@@ -17,7 +17,7 @@ from callbacks import methods
 from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select, storage_bytes
 from lightning_modules import networks
 
-from .command import run_command
+from .run.command import run_command
 
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {"uniform": Uniform, "ER": ER, "ERK": ERK}
 

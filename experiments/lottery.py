@@ -21,15 +21,15 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
 
-# the classes of .cli are found in YAML by their short names
-from .cli import callbacks
-from .command import run_command
 from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
-from .progress import shown
-from .run_record import RunRecord
-from .tracking import begin_runs, finish_wandb, name_runs, set_wandb_mode, wandb_loggers
-from .whole_text import write_whole_text
+from .run.command import run_command
+from .run.configuration import callbacks
+from .run.progress import shown
+from .run.run_names import name_runs, wandb_loggers
+from .run.run_record import RunRecord
+from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
+from .run.whole_text import write_whole_text
 
 DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
 

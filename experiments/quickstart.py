@@ -7,13 +7,14 @@ weights. The sparsity-aware initialization repairs that, and RigL moves the conn
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from rich.console import Console
@@ -25,16 +26,15 @@ from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5
 
-from .command import run_command
 from .dashboard import Dashboard
-from .figures import plot_gradient_flow
-from .progress import shown
-from .provenance import append_row
 from .report.metrics_file import read_metrics
 from .report.write import write_report
-from .run_record import RunRecord
-from .table import sparsity_table
-from .tracking import begin_runs, finish_wandb, set_wandb_mode
+from .run.command import run_command
+from .run.progress import shown
+from .run.rows import append_row
+from .run.run_record import RunRecord
+from .run.summary import sparsity_table
+from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
 FOLDER = Path("runs/quickstart")
 COLUMNS = ["arm", "init", "method", "sparsity", "seed", "steps", "grad_norm_at_100", "test_acc"]
@@ -120,6 +120,22 @@ def gradient_norms(run: Path) -> dict[int, float]:
     """Step -> norm of the active gradient on 1,000 fixed training samples, from a run's metrics.csv."""
     curve = read_metrics(run / "metrics.csv")[0]["grad_flow/probe"]
     return dict(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
+
+
+def plot_gradient_flow(curves: Mapping[str, Mapping[int, float]], path: Path) -> None:
+    """Draw gradient norm over optimizer steps, log scale, one line per run."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, curve in curves.items():
+        axes.plot(list(curve), list(curve.values()), label=name, linewidth=1.5)
+    axes.set_yscale("log")
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("norm of the active gradient, 1,000 samples")
+    axes.set_title("Gradient flow of a sparse LeNet-5 on MNIST")
+    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -22,10 +22,10 @@ from datamodules import LSP_SKELETON, SyntheticPoseDataModule
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.networks import RePose
 
-from .command import run_command
 from .pose.costs import kinematics
 from .pose.drawing import draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
-from .progress import shown
+from .run.command import run_command
+from .run.progress import shown
 
 FOLDER = Path("runs/quickstart_pose")
 SEED, STEPS, SIZE, RATE = 0, 700, 128, 2e-3

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 
 from callbacks import TrainingFlops
@@ -15,8 +14,10 @@ from callbacks.observer import callbacks_of
 from callbacks.owner import masks_of
 
 from .cli import main as run
-from .command import run_command
-from .provenance import append_row, provenance, read_rows
+from .run.command import run_command
+from .run.configuration import seed_arguments
+from .run.provenance import provenance
+from .run.rows import append_row, read_rows
 
 RESULTS = Path("experiments/results/mnist.csv")
 COLUMNS = [
@@ -53,13 +54,6 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path, more: Sequen
                 "minutes": f"{(time.perf_counter() - start) / 60:.1f}",
             }
             append_row(results, {**row, **source}, COLUMNS)
-
-
-def seed_arguments(config: Path, seed: int) -> list[str]:
-    """The same seed for network, data order and masks: those of the last callback, if it takes one."""
-    last = yaml.safe_load(config.read_text())["trainer"]["callbacks"][-1]
-    masks = [f"--trainer.callbacks.seed={seed}"] if "seed" in last.get("init_args", {}) else []
-    return [f"--seed_everything={seed}", f"--data.init_args.seed={seed}", *masks]
 
 
 def costs(cli: LightningCLI) -> dict[str, str]:

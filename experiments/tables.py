@@ -8,17 +8,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .classification import accuracy_page, draw_accuracy
-from .command import run_command
-from .conformance_page import conformance_page
-from .inference_page import inference_page, inference_table
-from .methods_table import method_table
+from .pages.classification import accuracy_page, draw_accuracy
+from .pages.conformance_page import conformance_page
+from .pages.inference_page import inference_page, inference_table
+from .pages.methods_table import method_table
+from .pages.updates_table import updates_table
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
 from .pose.costs import cost_table
 from .pose.page import draw_alphas, draw_cost, pose_page, pose_table
 from .report.write import write_report
-from .updates_table import updates_table
+from .run.command import run_command
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"

@@ -24,8 +24,10 @@ from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import ResNet50
 
-from ..provenance import provenance, write_rows
-from .overhead import SPARSITY, quiet_trainer
+from ..run.provenance import provenance
+from ..run.rows import write_rows
+from .arms import SPARSITY
+from .quiet_trainer import quiet_trainer
 from .updates import Stopwatch
 
 RESULTS = Path(__file__).parents[1] / "results" / "mask_updates.csv"

@@ -22,7 +22,8 @@ from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import ResNet50
 
-from .overhead import SPARSITY, quiet_trainer
+from .arms import SPARSITY
+from .quiet_trainer import quiet_trainer
 
 EVERY = 100  # steps from one update to the next in a real run; here every other step has one
 WINDOW = UpdateWindow(2, stop=10**9)

@@ -19,7 +19,7 @@ from callbacks.lottery.stage import Stage
 from callbacks.observer import callbacks_of
 from callbacks.owner import mask_owner
 
-from ..tracking import Patience
+from ..run.tracking import Patience
 
 NAME_LENGTH = 128  # W&B's limit
 

@@ -22,7 +22,7 @@ from callbacks.sparsity import Spectrum
 from callbacks.sparsity.masks.sharding import is_sharded
 
 from .. import charts
-from ..tracking import Patience
+from ..run.tracking import Patience
 from .artifacts import log_checkpoints, log_masks, use_ticket
 from .budget import TimeBudget
 from .history import History

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..provenance import read_rows
+from ..run.rows import read_rows
 from . import published
 from .claims import Row
 from .names import arm_name

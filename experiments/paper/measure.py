@@ -28,8 +28,8 @@ from ..analysis import (
     over_pairs,
     to_reference,
 )
-from ..progress import progress, tracked
-from ..provenance import read_rows, write_rows
+from ..run.progress import progress, tracked
+from ..run.rows import read_rows, write_rows
 from . import published
 from .arms import INITIALIZATIONS, TICKETS
 from .train import Settings, read_product

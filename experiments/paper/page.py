@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..markdown import table
-from ..provenance import read_rows
+from ..pages.markdown import table
+from ..run.rows import read_rows
 from . import published
 from .arms import ARMS
 from .claims import CLAIMS, Row, Tables, judge

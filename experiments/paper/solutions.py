@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from ..analysis import barrier
-from ..markdown import table
+from ..pages.markdown import table
 from . import published
 from .claims import Row
 from .names import arm_name

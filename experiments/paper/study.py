@@ -14,8 +14,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
-from ..progress import progress
-from ..provenance import read_rows, write_rows
+from ..run.progress import progress
+from ..run.rows import read_rows, write_rows
 from .arms import PRUNED, Arm
 from .hessian_progress import HessianProgress
 from .train import Settings, read_product, train

@@ -22,8 +22,8 @@ from callbacks.sparsity.analysis.curvature import Progress
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 
-from ..provenance import provenance
-from ..set_aside import set_aside
+from ..run.provenance import provenance
+from ..run.set_aside import set_aside
 from .arms import STEPS, Arm
 
 FAILED_BELOW = 0.2  # a network that never trained says one digit to everything: 11.35 %

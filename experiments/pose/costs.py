@@ -15,7 +15,7 @@ from callbacks.sparsity import multiply_adds
 from datamodules import LSP_SKELETON, MPII_SKELETON, Skeleton
 from lightning_modules.networks import Kinematics, RePose
 
-from ..markdown import table
+from ..pages.markdown import table
 
 SIZES: Mapping[str, Mapping[str, int]] = {"small": RePose.SMALL, "medium": RePose.MEDIUM, "base": RePose.BASE}
 INPUT = 256

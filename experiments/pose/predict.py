@@ -11,7 +11,7 @@ from rich.console import Console
 
 from datamodules.files.photos import read_photo
 
-from ..whole_text import write_whole_text
+from ..run.whole_text import write_whole_text
 from .drawing import draw_pose, save
 from .trained import add_run_arguments, load_estimator
 

@@ -17,7 +17,7 @@ from datamodules.files.matlab import read_mat
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, head_size, torso_size
 from lightning_modules.pose.scores import normalized_errors
 
-from ..whole_text import whole_file
+from ..run.whole_text import whole_file
 
 KEYS = ("pred", "target", "visible", "size")
 LSP_IMAGES, LSP_TRAINING = 2000, 1000

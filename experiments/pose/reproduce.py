@@ -19,9 +19,10 @@ from callbacks.sparsity import multiply_adds
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
-from ..provenance import append_row, provenance, read_rows, write_rows
-from ..reproduce import seed_arguments
-from ..tracking import begin_runs, finish_wandb, set_wandb_mode
+from ..run.configuration import seed_arguments
+from ..run.provenance import provenance
+from ..run.rows import append_row, read_rows, write_rows
+from ..run.tracking import begin_runs, finish_wandb, set_wandb_mode
 from .evaluate import Evaluation, evaluate
 from .page import PARTS
 from .pose_pictures import PosePictures

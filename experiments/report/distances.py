@@ -8,7 +8,7 @@ from typing import Any
 from callbacks import Ticket, read_checkpoint
 
 from ..analysis import l2_distances
-from ..provenance import read_rows
+from ..run.rows import read_rows
 
 
 def find_distances(folder: Path) -> list[dict[str, Any]]:

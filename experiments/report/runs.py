@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from ..run_record import NAME, read_record
-from ..set_aside import PREFIX
+from ..run.run_record import NAME, read_record
+from ..run.set_aside import PREFIX
 from .metrics_file import MetricCurve, read_metrics
 
 # settings that may differ between runs of one experiment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..provenance import read_rows
+from ..run.rows import read_rows
 from .metrics_file import MetricCurve
 from .runs import Run
 

@@ -12,7 +12,7 @@ import scipy.io
 import torch
 from poses import random_poses
 
-from experiments.pose.__main__ import main
+from experiments.pose.command import main
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, torso_size
 from lightning_modules.pose.scores import correct_joints, normalized_errors, weighted_mean
 

@@ -1,0 +1,62 @@
+"""A trained module and its data, from a checkpoint and the configuration that its run left beside it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import yaml  # type: ignore[import-untyped]
+from pytorch_lightning.cli import LightningCLI
+
+from callbacks import read_checkpoint
+
+from .configuration import config_beside
+
+
+def trained(
+    checkpoint: Path,
+    config: Path | None = None,
+    *,
+    kind: type[pl.LightningModule] = pl.LightningModule,
+    data: Path | None = None,
+) -> LightningCLI:
+    """The module with the checkpoint's weights, in evaluation mode, as ``.model``, and its data as ``.datamodule``.
+
+    Args:
+        checkpoint: written by a fit of ``python -m experiments``.
+        config: the run's YAML file; None for ``config.yaml`` in the folder of the run that the checkpoint is in.
+        kind: what the module must be.
+        data: folder of the data set; None for the configuration's.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint or no configuration.
+        ValueError: the checkpoint is damaged, or of another network than the configuration's.
+    """
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    config = config or config_beside(checkpoint)
+    settings = yaml.safe_load(config.read_text())
+    if data is not None:
+        settings["data"].setdefault("init_args", {})["root"] = str(data)
+    with warnings.catch_warnings():
+        # Lightning warns whenever args are given by a program that has a command line of its own
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+        cli = LightningCLI(
+            kind,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=False,
+            run=False,
+            args={
+                "model": settings["model"],
+                "data": settings["data"],
+                "trainer": {"logger": False, "enable_checkpointing": False, "devices": 1},
+            },
+        )
+    try:
+        cli.model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{str(checkpoint)!r} does not fit the model of {str(config)!r}: {error}") from error
+    cli.model.eval()
+    return cli

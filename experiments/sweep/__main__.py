@@ -1,0 +1,6 @@
+"""python -m experiments.sweep."""
+
+from ..run.command import run_command
+from .command import main
+
+run_command(main)
