@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.cli import LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 
@@ -17,6 +17,7 @@ from callbacks.owner import masks_of
 
 from .dashboard import Dashboard
 from .run import configuration  # noqa: F401  # YAML finds the classes that it imports
+from .run.command import PROGRAM
 from .run.progress import shown
 from .run.run_names import name_runs, wandb_loggers
 from .run.run_record import RunRecord
@@ -26,6 +27,12 @@ from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
 class SparseCLI(LightningCLI):
     """LightningCLI whose runs fill their dashboard; it tests after a fit and ends with tables of weights and costs."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Let the help of a subcommand name the program as one types it, then parse."""
+        for subcommand, subparser in self._subcommand_parsers.items():
+            subparser.prog = f"{PROGRAM} {subcommand}"
+        super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
         """Choose W&B's mode, and name its run by method and seed."""
@@ -72,6 +79,7 @@ def main(args: Sequence[str] | None = None) -> SparseCLI:
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_kwargs={"overwrite": True},
+                parser_kwargs={"prog": PROGRAM},
                 args=list(args) if args is not None else None,
             )
     finally:

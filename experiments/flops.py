@@ -1,8 +1,7 @@
-"""What sparse training of a network costs, without training it: python -m experiments.flops --network ResNet50 ..."""
+"""What sparse training of a network costs, without training it: python -m experiments flops --network ResNet50 ..."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from callbacks import methods
 from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select, storage_bytes
 from lightning_modules import networks
 
-from .run.command import run_command
+from .run.command import command_parser, run_old_form
 
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {"uniform": Uniform, "ER": ER, "ERK": ERK}
 
@@ -118,7 +117,7 @@ def plan(
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.flops", description=__doc__)
+    parser = command_parser("flops", __doc__)
     names = [name for name in networks.__all__ if isinstance(getattr(networks, name), type)]
     parser.add_argument("--network", required=True, choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     parser.add_argument("--input", type=int, nargs=3, default=[3, 224, 224], metavar=("C", "H", "W"))
@@ -156,4 +155,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("flops", main)

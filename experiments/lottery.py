@@ -1,4 +1,4 @@
-"""Lottery tickets from a YAML file: python -m experiments.lottery --config FILE; killed, the same command goes on."""
+"""Lottery tickets from a YAML file: python -m experiments lottery --config FILE; killed, the same command goes on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
-from .run.command import run_command
+from .run.command import PROGRAM, run_old_form
 from .run.configuration import callbacks
 from .run.progress import shown
 from .run.run_names import name_runs, wandb_loggers
@@ -192,6 +192,7 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
                 save_config_callback=None,
                 load_from_checkpoint_support=False,  # the module would hold this object, which cannot be copied
                 run=False,
+                parser_kwargs={"prog": f"{PROGRAM} lottery"},
                 args=list(args) if args is not None else None,
             )
         cli.check_config()
@@ -205,4 +206,4 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("lottery", main)

@@ -6,7 +6,6 @@ weights. The sparsity-aware initialization repairs that, and RigL moves the conn
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from lightning_modules.networks import LeNet5
 from .dashboard import Dashboard
 from .report.metrics_file import read_metrics
 from .report.write import write_report
-from .run.command import run_command
+from .run.command import command_parser, run_old_form
 from .run.progress import shown
 from .run.rows import append_row
 from .run.run_record import RunRecord
@@ -139,7 +138,7 @@ def plot_gradient_flow(curves: Mapping[str, Mapping[int, float]], path: Path) ->
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    argparse.ArgumentParser(prog="python -m experiments.quickstart", description=__doc__).parse_args(args)
+    command_parser("quickstart", __doc__).parse_args(args)
     console = Console()
     console.print(f"W&B is {set_wandb_mode()}; everything is written to {FOLDER}/")
     results = FOLDER / "results.csv"
@@ -162,4 +161,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("quickstart", main)

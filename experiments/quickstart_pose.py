@@ -5,7 +5,6 @@ No files and no network are needed. It ends with a picture of figures it has nev
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from lightning_modules.networks import RePose
 
 from .pose.costs import kinematics
 from .pose.drawing import draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
-from .run.command import run_command
+from .run.command import command_parser, run_old_form
 from .run.progress import shown
 
 FOLDER = Path("runs/quickstart_pose")
@@ -94,7 +93,7 @@ def _fast_bf16() -> bool:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.quickstart_pose", description=__doc__)
+    parser = command_parser("quickstart-pose", __doc__)
     parser.add_argument("--steps", type=int, default=STEPS, help=f"optimizer steps, default {STEPS}")
     chosen = parser.parse_args(args)
     console = Console()
@@ -109,4 +108,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("quickstart-pose", main)

@@ -1,8 +1,7 @@
-"""Run configurations over seeds and keep their scores: python -m experiments.reproduce CONFIG... --seeds 0 1."""
+"""Run configurations over seeds and keep their scores: python -m experiments reproduce CONFIG... --seeds 0 1."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from callbacks.observer import callbacks_of
 from callbacks.owner import masks_of
 
 from .cli import main as run
-from .run.command import run_command
+from .run.command import command_parser, run_old_form
 from .run.configuration import seed_arguments
 from .run.provenance import provenance
 from .run.rows import append_row, read_rows
@@ -72,7 +71,7 @@ def costs(cli: LightningCLI) -> dict[str, str]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.reproduce", description=__doc__)
+    parser = command_parser("reproduce", __doc__)
     parser.add_argument("configs", nargs="+", type=Path, help="YAML files")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run of each file for each seed")
     parser.add_argument("--results", type=Path, default=RESULTS, help=f"CSV file, default {RESULTS}")
@@ -82,4 +81,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("reproduce", main)

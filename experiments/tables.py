@@ -1,8 +1,7 @@
-"""python -m experiments.tables: the tables of README.md and callbacks/README.md, and pages of studies, from results."""
+"""python -m experiments tables: the tables of README.md and callbacks/README.md, and pages of studies, from results."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from .paper.page import lenet5_page
 from .pose.costs import cost_table
 from .pose.page import draw_alphas, draw_cost, pose_page, pose_table
 from .report.write import write_report
-from .run.command import run_command
+from .run.command import command_parser, run_old_form
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results" / "mnist.csv"
@@ -83,7 +82,7 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    argparse.ArgumentParser(prog="python -m experiments.tables", description=__doc__).parse_args(args)
+    command_parser("tables", __doc__).parse_args(args)
     README.write_text(readme())
     CALLBACKS_README.write_text(callbacks_readme())
     if CONFORMANCE.exists():
@@ -104,4 +103,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("tables", main)

@@ -1,13 +1,13 @@
-"""python -m experiments.bench [NAME ...]: the benches named, or all but those that write rows or need files, and kill.
+"""python -m experiments bench [NAME ...]: the benches named, or all but those that write rows or need files, and kill.
 
 sparse-inference and sparse-trained take arguments of their own: --help after their name.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from ..run.command import command_parser
 from . import kill, loaders, overhead, poses, reports, scale, updates
 from .inference import sparse_inference, sparse_trained
 
@@ -29,7 +29,7 @@ def main(args: Sequence[str]) -> None:
     if args and args[0] in WITH_ARGUMENTS:
         WITH_ARGUMENTS[args[0]](args[1:])
         return
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
+    parser = command_parser("bench", __doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *ALONE], help="default: all but scale and kill")
     parser.add_argument("--kills", type=int, default=30, help="how often kill kills")
     chosen = parser.parse_args(args)

@@ -222,5 +222,5 @@ def on_two_processes() -> None:
     """The same for the first two arms, with DDP: gradients are reduced, masks updated alike."""
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     subprocess.run(
-        [*ranks, "-m", "experiments.bench", "callbacks"], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
+        [*ranks, "-m", "experiments", "bench", "callbacks"], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
     )

@@ -1,19 +1,19 @@
-"""python -m experiments.dashboard --project P: the W&B workspace that shows a project's runs."""
+"""python -m experiments dashboard --project P: the W&B workspace that shows a project's runs."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 
 import wandb
 
+from ..run.command import command_parser
 from ..run.wandb_probe import find_account, why_refused
 from .workspace import workspace
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.dashboard", description=__doc__)
+    parser = command_parser("dashboard", __doc__)
     parser.add_argument("--project", required=True, help="of W&B, as in the YAML files")
     parser.add_argument("--entity", help="user or team; default: that of the account")
     parser.add_argument("--print", action="store_true", help="show the workspace as JSON, and save nothing")

@@ -1,12 +1,12 @@
-"""python -m experiments.paper lenet5 --seeds 5: run the paper's LeNet-5 study, or go on with it."""
+"""python -m experiments paper lenet5 --seeds 5: run the paper's LeNet-5 study, or go on with it."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..run.command import command_parser
 from .arms import ARMS, STEPS
 from .measure import write_tables
 from .study import run_study
@@ -14,7 +14,7 @@ from .train import Settings
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.paper", description=__doc__)
+    parser = command_parser("paper", __doc__)
     parser.add_argument("study", choices=["lenet5"])
     parser.add_argument("--seeds", type=int, default=5, help="runs of every arm")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time")

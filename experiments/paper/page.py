@@ -61,7 +61,7 @@ def _head(runs: Sequence[Row]) -> str:
             "# LeNet-5 on MNIST at 95 % sparsity: the paper's study, run again",
             "",
             "Generated from the CSV files in [lenet5/](lenet5) by `make results`; the runs by",
-            "`python -m experiments.paper lenet5 --seeds 5`. All 60,000 training images; every sparse arm starts with",
+            "`python -m experiments paper lenet5 --seeds 5`. All 60,000 training images; every sparse arm starts with",
             "the masks of a gradually pruned run (95 % of every layer). A run *failed* when its test accuracy stayed",
             "below 20 %: it says the same digit to everything.",
             "",

@@ -1,6 +1,7 @@
-"""python -m experiments.pose."""
+"""The old form of ``python -m experiments pose``, until the next release."""
 
-from ..run.command import run_command
+from ..run.command import run_old_form
 from .command import main
 
-run_command(main)
+if __name__ == "__main__":
+    run_old_form("pose", main)

@@ -1,10 +1,10 @@
-"""python -m experiments.pose COMMAND: commands for human poses."""
+"""python -m experiments pose COMMAND: commands for human poses."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from ..run.command import command_parser
 from . import costs, evaluate, predict, reproduce, robustness, score
 
 # each has add_command, which adds its parser and sets the function to run
@@ -13,7 +13,7 @@ COMMANDS = (evaluate, predict, score, robustness, costs, reproduce)
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command, as from the shell; ``args`` replaces the arguments of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.pose", description=__doc__)
+    parser = command_parser("pose", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_command(commands)

@@ -1,11 +1,11 @@
-"""python -m experiments.report RUN_DIR...: one HTML file about one run or many; it needs no network."""
+"""python -m experiments report RUN_DIR...: one HTML file about one run or many; it needs no network."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..run.command import command_parser
 from .write import write_report
 
 
@@ -15,7 +15,7 @@ def main(args: Sequence[str] | None = None) -> Path:
     Example:
         >>> main(["runs/quickstart"])  # doctest: +SKIP
     """
-    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
+    parser = command_parser("report", __doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR", help="a run, or a folder above several")
     parser.add_argument("--out", type=Path, help="file to write; by default report.html in the first folder")
     parser.add_argument("--title", help="by default the names of the folders")

@@ -1,10 +1,12 @@
-"""How a command ends when something is wrong: one readable line, or with --debug the whole trace."""
+"""What all commands share: the name of the program, and one readable line when something is wrong."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+PROGRAM = "python -m experiments"
 DEBUG = "--debug"
 
 
@@ -29,8 +31,20 @@ def run_command(main: Callable[[Sequence[str]], object]) -> None:
         sys.exit(1)
 
 
+def run_old_form(verb: str, main: Callable[[Sequence[str]], object]) -> None:
+    """Run a command that was started as ``python -m experiments.VERB``, and name the new form in one line on stderr."""
+    old = f"{PROGRAM}.{verb.replace('-', '_')}"
+    print(f"`{old}` goes with the next release: write `{PROGRAM} {verb}`", file=sys.stderr)
+    run_command(main)
+
+
+def command_parser(verb: str, description: str | None) -> argparse.ArgumentParser:
+    """Return an empty parser for the arguments of a verb, such as ``"bench"`` or ``"bench sparse-trained"``."""
+    return argparse.ArgumentParser(prog=f"{PROGRAM} {verb}", description=description)
+
+
 def one_line(error: BaseException) -> str:
-    """The first line of its message, with its type if the message alone would say little.
+    """Return the first line of an error's message, with the error's type if the message alone would say little.
 
     Example:
         >>> one_line(ValueError("sparsity is 1.5; it is in [0, 1)"))

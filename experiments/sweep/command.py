@@ -1,8 +1,7 @@
-"""Run a W&B sweep without W&B, on several processes: python -m experiments.sweep FILE; killed, it goes on."""
+"""Run a W&B sweep without W&B, on several processes: python -m experiments sweep FILE; killed, it goes on."""
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import signal
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..report.command import main as report
+from ..run.command import command_parser
 from ..run.configuration import seed_arguments
 from ..run.progress import progress
 from .sweep_file import Sweep, arguments_of, read_sweep
@@ -164,7 +164,7 @@ def main(args: Sequence[str] | None = None) -> Path:
     Example:
         >>> main(["experiments/sweeps/lenet5_sparsity_method_init.yaml"])  # doctest: +SKIP
     """
-    parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__)
+    parser = command_parser("sweep", __doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="sweep of W&B, such as those of experiments/sweeps")
     at_a_time = 1 if torch.cuda.is_available() else os.cpu_count() or 1
     parser.add_argument("--processes", type=int, default=at_a_time, help=f"runs at a time, default {at_a_time}")

@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from ...pages.inference_page import EAGER, OURS, milliseconds
-from ...run.command import one_line
+from ...run.command import command_parser, one_line
 from ...run.configuration import run_name
 from ...run.trained import trained
 from .footprint import footprint
@@ -149,7 +149,7 @@ def main(args: Sequence[str] = ()) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench sparse-inference", description=__doc__)
+    parser = command_parser("bench sparse-inference", __doc__)
     parser.add_argument("--network", choices=NETWORKS, metavar="NAME", help=f"one of {', '.join(NETWORKS)}")
     parser.add_argument("--sparsity", type=float, default=0.9, help="of all layers but the first, default 0.9")
     parser.add_argument("--input", type=int, nargs="+", help="shape of an image, default: what the network is made for")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ from callbacks import read_checkpoint, read_masks
 from lightning_modules.sparse_inference import load_sparse, save_sparse
 
 from ...pages.inference_page import EAGER, OURS
+from ...run.command import command_parser
 from ...run.configuration import run_name
 from ...run.rows import append_row
 from ...run.trained import trained
@@ -94,7 +94,7 @@ def _score(cli: LightningCLI) -> tuple[str, float]:
 
 def main(args: Sequence[str]) -> None:
     """Print a line a checkpoint, and append rows if there is a file for them."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench sparse-trained", description=__doc__)
+    parser = command_parser("bench sparse-trained", __doc__)
     parser.add_argument("checkpoints", type=Path, nargs="+", help="of runs of python -m experiments fit")
     parser.add_argument("--config", type=Path, help="the runs' YAML file; default: config.yaml in each run's folder")
     parser.add_argument("--data", type=Path, help="folder of the data set; default: the configuration's")

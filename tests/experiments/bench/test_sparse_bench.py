@@ -30,7 +30,7 @@ OTHERS = ["eager torch, channels last", "torch CSR", "ONNX Runtime", "OpenVINO f
 def test_all_runtimes_give_the_outputs_of_torch(tmp_path: Path) -> None:
     """In a process of their own, since each brings threads and libraries."""
     command = [*LENET, *OTHERS, "--batch", "2", "--results", str(tmp_path / "rows.csv")]
-    run = [sys.executable, "-m", "experiments.bench", *command]
+    run = [sys.executable, "-m", "experiments", "bench", *command]
     printed = subprocess.run(run, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     [found] = json.loads(printed)["cases"]
     assert found["case"] == {"network": "LeNet5", "sparsity": 0.9, "batch": 2, "image": [1, 28, 28]}

@@ -211,7 +211,7 @@ def test_a_failing_run_ends_the_study_at_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_study_leaves_no_process_behind(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "experiments.paper", "lenet5", "--seeds", "1", "--processes", "1"]
+    command = [sys.executable, "-m", "experiments", "paper", "lenet5", "--seeds", "1", "--processes", "1"]
     study = subprocess.Popen(
         [*command, "--folder", str(tmp_path / "runs"), "--results", str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL
     )

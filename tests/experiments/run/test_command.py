@@ -1,15 +1,18 @@
-"""How commands end."""
+"""How commands are chosen, and how they end."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from experiments.run.command import one_line, run_command
+from experiments.__main__ import VERBS, main
+from experiments.run.command import one_line, run_command, run_old_form
 
+LIGHTNING = ("fit", "validate", "test", "predict")
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 
@@ -62,8 +65,55 @@ def test_of_a_long_message_what_was_wrong_is_kept() -> None:
     assert one_line(ValueError("\n\n two words\n")) == "two words"
 
 
-def test_every_command_ends_this_way() -> None:
-    sources = {str(path.relative_to(EXPERIMENTS)): path.read_text() for path in EXPERIMENTS.rglob("*.py")}
-    commands = {name: text for name, text in sources.items() if name.endswith("__main__.py") or "__main__" in text}
-    assert len(commands) >= 13
-    assert {name for name, text in commands.items() if not text.endswith("run_command(main)\n")} == set()
+def test_the_old_form_of_a_command_names_the_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["quickstart_pose.py", "--steps", "3"])
+        run_old_form("quickstart-pose", print)
+    printed, said = capsys.readouterr()
+    assert printed == "['--steps', '3']\n"
+    assert said == (
+        "`python -m experiments.quickstart_pose` goes with the next release: write "
+        "`python -m experiments quickstart-pose`\n"
+    )
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in LIGHTNING])
+def test_every_command_has_its_old_form(verb: str) -> None:
+    path = EXPERIMENTS / verb.replace("-", "_")
+    source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    assert source.endswith(f'if __name__ == "__main__":\n    run_old_form("{verb}", main)\n')
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_the_program_as_one_types_it(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: python -m experiments {verb} ")
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
+def test_without_a_verb_all_are_listed(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(args)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(VERBS)
+    assert all(len(line) <= 120 for line in lines)
+
+
+def test_the_list_comes_without_what_takes_long_to_import() -> None:
+    code = "import sys; from experiments.__main__ import main; main([]); assert not {'torch', 'wandb'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], cwd=EXPERIMENTS.parent, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("verb", "close"),
+    [
+        ("swep", "(did you mean 'sweep'?)"),
+        ("quickstart_pose", "'quickstart-pose' or"),
+        ("--config", "'--config': `python"),
+    ],
+)
+def test_an_unknown_verb_is_an_error_with_what_was_probably_meant(verb: str, close: str) -> None:
+    with pytest.raises(ValueError, match=f"there is no command '{verb}'.*`python -m experiments` lists all") as error:
+        main([verb, "file"])
+    assert close in one_line(error.value)

@@ -1,4 +1,4 @@
-"""python -m experiments.sweep: every combination a run of its own, which goes on after a kill."""
+"""python -m experiments sweep: every combination a run of its own, which goes on after a kill."""
 
 from __future__ import annotations
 
