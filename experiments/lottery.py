@@ -21,6 +21,8 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.files.safe_files import write_whole_text
+
 from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
 from .run.command import PROGRAM, run_old_form
@@ -29,7 +31,6 @@ from .run.progress import shown
 from .run.run_names import name_runs, wandb_loggers
 from .run.run_record import RunRecord
 from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
-from .run.whole_text import write_whole_text
 
 DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
 

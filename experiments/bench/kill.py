@@ -18,6 +18,7 @@ from rich.table import Table
 from torch import Tensor
 
 from callbacks import read_checkpoint
+from callbacks.checkpoint import STATE_KEY
 
 from .mortal_fit import NAMES, PLACES, STEPS, Curve, run
 
@@ -60,7 +61,7 @@ def differences(folder: Path, other: Path) -> Iterator[str]:
         for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step"):
             if not equal(ours.get(key), theirs.get(key)):
                 yield f"{where / key}"
-        if not equal(*(checkpoint["callbacks"]["SparseTraining"] for checkpoint in (ours, theirs))):
+        if not equal(*(checkpoint["callbacks"][STATE_KEY] for checkpoint in (ours, theirs))):
             yield f"{where / 'masks'}"
         if Curve(folder / where / "curve.jsonl").read() != Curve(other / where / "curve.jsonl").read():
             yield f"{where / 'curve'}"

@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 
 from ..run.rows import read_rows
+from .markdown import table
 from .result_rows import by_config, draw_against_cost, mean, origin, together
 
 NAMES = {"CIFAR10": "CIFAR-10", "CIFAR100": "CIFAR-100", "ImageNet": "ImageNet"}
@@ -15,11 +16,9 @@ def accuracy_page(rows_of: Path) -> str:
     """Markdown: one line a configuration, and where its runs come from."""
     rows = read_rows(rows_of)
     data = "/".join(sorted({NAMES[row["data"]] for row in rows}))
-    lines = [
-        "| configuration | steps | test accuracy, % (mean) | by seed | sparsity | forward FLOPs, of dense "
-        "| training FLOPs, of dense | minutes a run |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    header = ["configuration", "steps", "test accuracy, % (mean)", "by seed", "sparsity"]
+    header += ["forward FLOPs, of dense", "training FLOPs, of dense", "minutes a run"]
+    lines = []
     for config, runs in by_config(rows, "test_acc").items():
         cells = [
             f"`{config}`",
@@ -29,7 +28,7 @@ def accuracy_page(rows_of: Path) -> str:
             *(f"{mean(runs, column):.3f}" for column in ("sparsity", "forward_ratio", "train_ratio")),
             f"{statistics.median(float(run['minutes']) for run in runs):.1f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(cells)
     return "\n".join(
         [
             f"# Classifiers on {data}",
@@ -39,7 +38,7 @@ def accuracy_page(rows_of: Path) -> str:
             "are counted while it trains: mask updates pay for their dense gradients, pruning for the weights it still "
             "has.",
             "",
-            *lines,
+            table(header, lines),
             "",
             f"![accuracy against training cost]({rows_of.stem}_cost.png)",
             "",

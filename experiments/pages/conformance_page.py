@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..run.rows import read_rows
+from .markdown import table
 from .result_rows import Row, origin
 
 SETTINGS = {
@@ -21,7 +22,9 @@ SETTINGS = {
 def conformance_page(rows_of: Path) -> str:
     """From the committed rows: methods against the values of each setting, cells passed of those that ran."""
     rows = read_rows(rows_of)
-    methods = list(dict.fromkeys(row["method"] for row in rows))
+    own: dict[str, list[Row]] = {}
+    for row in rows:
+        own.setdefault(row["method"], []).append(row)
     minutes = sum(float(row["seconds"]) for row in rows) / 60
     lines = [
         "# Every method in every setting",
@@ -36,11 +39,11 @@ def conformance_page(rows_of: Path) -> str:
     ]
     for setting, title in SETTINGS.items():
         values = sorted({row[setting] for row in rows})
-        lines += ["", f"| method \\ {title} | {' | '.join(values)} |", "|---|" + "---|" * len(values)]
-        for method in methods:
-            own = [row for row in rows if row["method"] == method]
-            cells = [_passed([row for row in own if row[setting] == value]) for value in values]
-            lines.append(f"| {method} | {' | '.join(cells)} |")
+        cells = [
+            [method, *(_passed([row for row in own[method] if row[setting] == value]) for value in values)]
+            for method in own
+        ]
+        lines += ["", table([f"method \\ {title}", *values], cells, left=values)]
     failed = [row for row in rows if row["result"] != "passed"]
     if failed:
         lines += ["", "## Failed", ""]

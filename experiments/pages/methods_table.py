@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..run.rows import read_rows
+from .markdown import table
 from .result_rows import Row, by_config, mean, together
 
 
@@ -98,9 +99,9 @@ def method_table(rows_of: Path, network: str) -> str:
     """Markdown, with the measured columns of ``<network>_<run>`` where there are rows."""
     rows = read_rows(rows_of)
     runs = by_config(rows, "test_acc")
-    lines = ["| callback | mask | paper | FLOPs of a training step |", "|---|---|---|---|"]
-    if rows:
-        lines = [f"{lines[0]} accuracy, % | of training, of dense |", f"{lines[1]}---:|---:|"]
+    words = ["callback", "mask", "paper", "FLOPs of a training step"]
+    header = [*words, "accuracy, %", "of training, of dense"] if rows else words
+    lines = []
     for method in METHODS:
         code = f"`{method.callback}`" if "(" in method.callback else method.callback
         cells = [code, method.mask, method.paper, method.cost]
@@ -109,7 +110,7 @@ def method_table(rows_of: Path, network: str) -> str:
             cells += (
                 [f"{100 * mean(found, 'test_acc'):.2f}", f"{mean(found, 'train_ratio'):.3f}"] if found else ["", ""]
             )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(cells)
     note = (
         "f: a forward pass at the sparsity of the mask, or dense; gradients of activations and of weights cost as much."
     )
@@ -120,4 +121,4 @@ def method_table(rows_of: Path, network: str) -> str:
             f" Accuracy: ResNet-20 on CIFAR-10 at 90 % (ERK; NM: 1 of 8), {steps} steps of 128 images, a short run, "
             f"mean of {seeds} seeds; [all rows](experiments/results/{rows_of.stem}.md)."
         )
-    return "\n".join([*lines, "", note])
+    return "\n".join([table(header, lines, left=words), "", note])

@@ -16,6 +16,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from callbacks import GradientFlowMonitor, HessianSpectrum
+from callbacks.checkpoint import STATE_KEY, owner_state
 from callbacks.files.safe_files import read_safely, write_whole
 from callbacks.sparsity import Masks
 from callbacks.sparsity.analysis.curvature import Progress
@@ -122,7 +123,7 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
     }
     kept = {"row": row, "start": start.weights, "end": _weights(module), "probabilities": probabilities}
     if owner:
-        kept["callbacks"] = {owner.state_key: {"masks": owner.masks.state_dict()}}
+        kept["callbacks"] = {STATE_KEY: owner_state(owner.masks, [trainer.global_step])}
     write_whole(kept, product)
     return row
 

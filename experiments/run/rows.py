@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .whole_text import whole_file
+from callbacks.files.safe_files import whole_file
 
 
 def append_row(path: Path, row: Mapping[str, object], columns: Sequence[str]) -> None:

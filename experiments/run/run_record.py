@@ -14,12 +14,12 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import CSVLogger
 
 from callbacks import TrainingFlops
+from callbacks.files.safe_files import write_whole_text
 from callbacks.observer import callbacks_of
 from callbacks.owner import mask_owner, masks_of
 from callbacks.sparsity import storage_bytes
 
 from .provenance import provenance
-from .whole_text import write_whole_text
 
 NAME = "run.json"
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from callbacks.files.safe_files import read_checkpoint
+from callbacks.files.safe_files import read_checkpoint, write_whole_text
 
 from ..report.runs import Run, read_run
 from ..run.run_record import NAME, read_record
 from ..run.set_aside import set_aside
-from ..run.whole_text import write_whole_text
 
 ROOT = Path(__file__).parents[2]
 BEFORE = {"config.yaml", "hparams.yaml"}  # what is there before a fit begins
