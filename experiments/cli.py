@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 
@@ -16,17 +15,17 @@ from callbacks.observer import callbacks_of
 from callbacks.owner import masks_of
 
 from .dashboard import Dashboard
-from .run import configuration  # noqa: F401  # YAML finds the classes that it imports
 from .run.command import PROGRAM
-from .run.progress import shown
+from .run.configuration import RunCLI
+from .run.progress import with_bars
 from .run.run_names import name_runs, wandb_loggers
 from .run.run_record import RunRecord
 from .run.summary import cost_table, sparsity_table
 from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
 
-class SparseCLI(LightningCLI):
-    """LightningCLI whose runs fill their dashboard; it tests after a fit and ends with tables of weights and costs."""
+class SparseCLI(RunCLI):
+    """A LightningCLI whose runs fill their dashboard; after a fit it tests and prints tables of weights and costs."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Let the help of a subcommand name the program as one types it, then parse."""
@@ -42,11 +41,11 @@ class SparseCLI(LightningCLI):
         name_runs(config)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A Trainer with the file's callbacks and, after them, what every fit gets."""
+        """Return a Trainer with the file's callbacks and, after them, those that every fit gets."""
         if self.subcommand == "fit":
-            # config_dump: written by LightningCLI for the module, which comes before the Trainer
+            # LightningCLI has filled config_dump for the module, which is made before the Trainer.
             self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(self.config_dump)]
-        trainer = shown(super().instantiate_trainer(**kwargs))
+        trainer = with_bars(super().instantiate_trainer(**kwargs))
         begin_runs(trainer)
         return trainer
 
@@ -64,23 +63,20 @@ class SparseCLI(LightningCLI):
 
 
 def main(args: Sequence[str] | None = None) -> SparseCLI:
-    """Run one command, as from the shell; ``args`` instead of the command line's.
+    """Run one command, as from the shell; ``args`` replaces the arguments of the command line.
 
     Example:
         >>> cli = main(["fit", "--config", "experiments/configs/mnist/lenet5_rigl.yaml"])  # doctest: +SKIP
     """
     try:
-        with warnings.catch_warnings():
-            # Lightning warns whenever args are given by a program that has a command line of its own
-            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-            return SparseCLI(
-                pl.LightningModule,
-                pl.LightningDataModule,
-                subclass_mode_model=True,
-                subclass_mode_data=True,
-                save_config_kwargs={"overwrite": True},
-                parser_kwargs={"prog": PROGRAM},
-                args=list(args) if args is not None else None,
-            )
+        return SparseCLI(
+            pl.LightningModule,
+            pl.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": PROGRAM},
+            args=list(args) if args is not None else None,
+        )
     finally:
         finish_wandb()

@@ -1,4 +1,4 @@
-"""make quickstart: the gradient-flow paper in three short runs on MNIST.
+"""Train three short runs on MNIST that show the gradient-flow paper: ``make quickstart``.
 
 A LeNet-5 that is 95 % sparse hardly trains from an ordinary initialization: almost no gradient reaches its
 weights. The sparsity-aware initialization repairs that, and RigL moves the connections to where the gradient is.
@@ -29,7 +29,7 @@ from .dashboard import Dashboard
 from .report.metrics_file import read_metrics
 from .report.write import write_report
 from .run.command import command_parser, run_old_form
-from .run.progress import shown
+from .run.progress import with_bars
 from .run.rows import append_row
 from .run.run_record import RunRecord
 from .run.summary import sparsity_table
@@ -57,12 +57,12 @@ ARMS = [
 def train(
     arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any
 ) -> tuple[dict[str, object], dict[int, float], Path]:
-    """One run; returns its row of results.csv, its gradient norms and its folder.
+    """Train one arm, and return its row of results.csv, its gradient norms and its folder.
 
     Args:
-        arm: what to train.
+        arm: the arm to train.
         steps: optimizer steps.
-        folder: where to write.
+        folder: the folder to write to.
         data: arguments of MNISTDataModule.
     """
     pl.seed_everything(SEED, verbose=False)
@@ -84,7 +84,7 @@ def train(
         settings={"quiet": True},
     )
     monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
-    trainer = shown(
+    trainer = with_bars(
         pl.Trainer(
             accelerator="cpu",
             max_steps=steps,
@@ -116,13 +116,13 @@ def train(
 
 
 def gradient_norms(run: Path) -> dict[int, float]:
-    """Step -> norm of the active gradient on 1,000 fixed training samples, from a run's metrics.csv."""
+    """Return the norm of the active gradient on 1,000 fixed training samples by step, from a run's metrics.csv."""
     curve = read_metrics(run / "metrics.csv")[0]["grad_flow/probe"]
     return dict(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
 
 
 def plot_gradient_flow(curves: Mapping[str, Mapping[int, float]], path: Path) -> None:
-    """Draw gradient norm over optimizer steps, log scale, one line per run."""
+    """Draw the gradient norm over optimizer steps on a log scale, with a line for each run."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for name, curve in curves.items():

@@ -1,4 +1,4 @@
-"""Run configurations over seeds and keep their scores: python -m experiments reproduce CONFIG... --seeds 0 1."""
+"""Train configurations over seeds and keep their scores: python -m experiments reproduce CONFIG... --seeds 0 1."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path, more: Sequen
         configs: YAML files.
         seeds: each replaces the seed of the network, of the data order and of the masks.
         results: CSV file.
-        more: arguments of the command line besides the files'.
+        more: arguments of the command line besides the file's.
     """
     finished = {(row["config"], int(row["seed"])) for row in read_rows(results)}
     for seed in seeds:
@@ -56,7 +56,7 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path, more: Sequen
 
 
 def costs(cli: LightningCLI) -> dict[str, str]:
-    """Sparsity, FLOPs of a sample's forward pass, and FLOPs over those of the dense network, forward and training."""
+    """Return sparsity, FLOPs of a sample's forward pass, and their ratios to the dense network's, also in training."""
     masks = masks_of(cli.trainer)
     counter = next((c for c in callbacks_of(cli.trainer) if isinstance(c, TrainingFlops)), None)
     if counter is None or counter.flops is None:

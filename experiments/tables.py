@@ -1,4 +1,4 @@
-"""python -m experiments tables: the tables of README.md and callbacks/README.md, and pages of studies, from results."""
+"""Write the tables of README.md and callbacks/README.md, and the pages of results: python -m experiments tables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CALLBACKS_README = ROOT / "callbacks" / "README.md"
 
 
 def readme() -> str:
-    """README.md with its tables between their markers."""
+    """Return README.md with its tables between their markers."""
     tables = {
         "methods": method_table(CIFAR10, "resnet20"),
         "results": f"## Results\n\n{mnist_table(MNIST)}",
@@ -44,16 +44,16 @@ def readme() -> str:
         "poses": pose_table(POSES),
         "inference": inference_table(INFERENCE),
     }
-    return filled(README.read_text(), tables)
+    return fill(README.read_text(), tables)
 
 
 def callbacks_readme() -> str:
-    """callbacks/README.md likewise."""
-    return filled(CALLBACKS_README.read_text(), {"updates": updates_table(UPDATES)})
+    """Return callbacks/README.md with its table between its markers."""
+    return fill(CALLBACKS_README.read_text(), {"updates": updates_table(UPDATES)})
 
 
-def filled(text: str, tables: Mapping[str, str]) -> str:
-    """The text with each table between the markers of its name."""
+def fill(text: str, tables: Mapping[str, str]) -> str:
+    """Return the text with each table between the markers of its name."""
     for name, content in tables.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, rest = text.split(start)

@@ -25,27 +25,27 @@ PERIOD = 100  # optimizer steps from one mask update to the next
 
 @dataclass(frozen=True)
 class Arm:
-    """What a Trainer has besides the module, and what else must be done to switch that on and off."""
+    """One side of a comparison: the callbacks of a Trainer, and what else must be done to switch them on and off."""
 
     callbacks: list[pl.Callback]
     switch: Callable[[bool], None] = lambda _: None
-    logger: Callable[[], Logger] | None = None  # for turns with and without
-    always: Sequence[pl.Callback] = ()  # those of them that are never switched off
-    even: bool = True  # over periods: what happens now and then is not seen by medians over them
+    logger: Callable[[], Logger] | None = None  # makes the logger of all turns, with and without the arm
+    always: Sequence[pl.Callback] = ()  # the callbacks that are never switched off
+    even: bool = True  # whether the cost is even over periods; medians do not see what happens now and then
 
 
 def weighted_layers(network: nn.Module) -> list[tuple[nn.Module, str]]:
-    """What all arms make sparse: every convolution and linear layer."""
+    """Return what all arms make sparse: every convolution and linear layer, with the name of its weight."""
     return [(layer, "weight") for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
 
 
-def nothing(network: nn.Module) -> Arm:  # noqa: ARG001  # an arm like the others
+def nothing(network: nn.Module) -> Arm:  # noqa: ARG001  # has the arguments of the other arms
     return Arm([])
 
 
 def rigl(network: nn.Module) -> Arm:  # noqa: ARG001
-    # the defaults, a mask update every 100 steps and a measurement every 50; the windows of the update and of the
-    # Trainer's logging are twice as wide, since every other step is without
+    # The defaults are a mask update every 100 steps and a measurement every 50; the windows of the update and of the
+    # Trainer's logging are twice as wide, since the arm is off in every other turn.
     return Arm([RigL(SPARSITY, window=UpdateWindow(2 * PERIOD, stop=10**9)), GradientFlowMonitor(every_n_steps=50)])
 
 
@@ -72,7 +72,7 @@ def torch_prune(network: nn.Module) -> Arm:
 
 
 def switch_pruning(network: nn.Module) -> Callable[[bool], None]:
-    """torch.nn.utils.prune replaces a parameter by its product with a mask, made by a hook before each forward."""
+    """Return a switch of the hooks by which torch.nn.utils.prune multiplies weights by masks before a forward pass."""
     hooks: dict[nn.Module, dict[int, Any]] = {}
 
     def switch(on: bool) -> None:
@@ -90,7 +90,7 @@ def switch_pruning(network: nn.Module) -> Callable[[bool], None]:
 
 
 def dashboard(network: nn.Module) -> Arm:  # noqa: ARG001
-    # half its share of the time, since every other step is without; its owner of masks is in all turns
+    # It gets half its share of the time, since it is off in every other turn; its owner of masks is in all turns.
     owner, board = SparseTraining(SPARSITY), Dashboard(share=0.005)
 
     def switch(on: bool) -> None:

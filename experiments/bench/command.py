@@ -1,4 +1,4 @@
-"""python -m experiments bench [NAME ...]: the benches named, or all but those that write rows or need files, and kill.
+"""Run the named benches, or all but those that write rows, need files or kill fits: python -m experiments bench [NAME].
 
 sparse-inference and sparse-trained take arguments of their own: --help after their name.
 """

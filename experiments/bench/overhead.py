@@ -1,4 +1,4 @@
-"""What sparse training costs: one Trainer with it against the same Trainer without, and against pruning peers."""
+"""The time that sparse training costs: a Trainer with it against the same Trainer without, and against peers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .quiet_trainer import RANKS, quiet_trainer
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its images and how long to measure it: periods of ``PERIOD`` steps, and the steps of a turn."""
+    """A network, its images, and how long to measure it: in periods of ``PERIOD`` steps, and in steps a turn."""
 
     name: str
     network: Callable[[], nn.Module]
@@ -71,13 +71,12 @@ ON_GPU = [
     )
     for compiled in (False, True)
 ]
-WARM_UP = (
-    10  # steps of the first epoch, untimed; with 4, or turns of 10, all mask updates would fall into those without
-)
+# Untimed steps of the first epoch. With 4, or turns of 10, all mask updates would fall into turns without the arm.
+WARM_UP = 10
 
 
 class Repeated(Dataset[tuple[Tensor, Tensor]]):
-    """The same batch again and again."""
+    """A data set that gives the same batch again and again."""
 
     def __init__(self, images: Tensor, times: int) -> None:
         self.batch = images, torch.arange(len(images), device=images.device) % 10
@@ -91,7 +90,7 @@ class Repeated(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Noise(pl.LightningDataModule):
-    """A random batch, which is where the module is: a short first epoch, then ``case.periods`` with and without."""
+    """Random data on the module's device: a short first epoch, then ``case.periods`` with and without the arm."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
@@ -107,7 +106,7 @@ class Noise(pl.LightningDataModule):
 
 
 class Turns(pl.Callback):
-    """Switches an arm off and on again every ``turn`` steps of the second epoch, and times the turns.
+    """A callback that switches an arm off and on again every ``turn`` steps of the second epoch, and times the turns.
 
     Both kinds of turns see the same process, memory and noise of the machine: a fit's time differs more from
     one process to the next than by what is measured here. The learning rate is 0, so that nothing changes.
@@ -136,13 +135,13 @@ class Turns(pl.Callback):
 
 
 def wait(module: pl.LightningModule) -> None:
-    """A GPU works on behind what has been asked of it."""
+    """Wait until a GPU has done what it was asked for."""
     if module.device.type == "cuda":
         torch.cuda.synchronize(module.device)
 
 
 def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cpu") -> tuple[float, float]:
-    """Seconds of a step with an arm, and their ratio to those without it.
+    """Return the seconds of a step with an arm, and their ratio to those without it.
 
     The time of a period is the sum over its turns of their medians over all periods: a mask update falls
     into one turn of each period, so that the median of all turns would not see it. What comes at other times is seen
@@ -178,7 +177,7 @@ def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cp
 
 
 def mask_bytes_per_weight() -> float:
-    """Memory of a LeNet-5's masks over the weights they mask."""
+    """Return the bytes of a LeNet-5's masks over the number of weights that they mask."""
     owner = RigL(SPARSITY)
     quiet_trainer([owner], max_steps=1).fit(SparseClassifier(LeNet5(), num_classes=10), Noise(CASES[0]))
     return sum(mask.untyped_storage().nbytes() for mask in owner.masks.values()) / owner.masks.size
@@ -197,7 +196,7 @@ def main() -> None:
 def compare(
     console: Console, cases: Sequence[Case], names: Sequence[str], where: str, accelerator: str = "cpu"
 ) -> None:
-    """Prints a table for each case."""
+    """Print a table for each case."""
     for case in cases:
         table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {where}")
         for column in ("Trainer with", "ms a step", "ratio to without"):
@@ -209,7 +208,7 @@ def compare(
 
 
 def on_gpu() -> None:
-    """The same for the first two arms on a GPU, where there is one."""
+    """Measure the first two arms on a GPU, where there is one."""
     console = Console()
     if not torch.cuda.is_available():
         console.print("gpu: torch sees none here")
@@ -219,7 +218,7 @@ def on_gpu() -> None:
 
 
 def on_two_processes() -> None:
-    """The same for the first two arms, with DDP: gradients are reduced, masks updated alike."""
+    """Measure the first two arms on two processes with DDP, where gradients are reduced and masks updated alike."""
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     subprocess.run(
         [*ranks, "-m", "experiments", "bench", "callbacks"], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True

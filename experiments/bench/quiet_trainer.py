@@ -15,7 +15,7 @@ def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trai
     return pl.Trainer(
         devices=RANKS,
         strategy="ddp" if RANKS > 1 else "auto",
-        use_distributed_sampler=False,  # as many steps as in one process
+        use_distributed_sampler=False,  # each process takes as many steps as one alone would
         callbacks=list(callbacks),
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -1,4 +1,4 @@
-"""python -m experiments dashboard --project P: the W&B workspace that shows a project's runs."""
+"""Make the W&B workspace that shows a project's runs: python -m experiments dashboard --project P."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of classifiers: accuracy beside cost, from the rows of ``python -m experiments reproduce``."""
+"""The pages of classifiers: accuracy beside cost, from the rows of ``python -m experiments reproduce``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ..run.rows import read_rows
 from .markdown import table
-from .result_rows import by_config, draw_against_cost, mean, origin, together
+from .result_rows import by_config, distinct, draw_against_cost, mean, origin_of
 
 NAMES = {"CIFAR10": "CIFAR-10", "CIFAR100": "CIFAR-100", "ImageNet": "ImageNet"}
 
 
 def accuracy_page(rows_of: Path) -> str:
-    """Markdown: one line a configuration, and where its runs come from."""
+    """Return a page of Markdown, with one line a configuration, and what its runs come from."""
     rows = read_rows(rows_of)
     data = "/".join(sorted({NAMES[row["data"]] for row in rows}))
     header = ["configuration", "steps", "test accuracy, % (mean)", "by seed", "sparsity"]
@@ -22,7 +22,7 @@ def accuracy_page(rows_of: Path) -> str:
     for config, runs in by_config(rows, "test_acc").items():
         cells = [
             f"`{config}`",
-            together(runs, "steps"),
+            distinct(runs, "steps"),
             f"{100 * mean(runs, 'test_acc'):.2f}",
             ", ".join(f"{100 * float(run['test_acc']):.2f}" for run in runs),
             *(f"{mean(runs, column):.3f}" for column in ("sparsity", "forward_ratio", "train_ratio")),
@@ -42,13 +42,13 @@ def accuracy_page(rows_of: Path) -> str:
             "",
             f"![accuracy against training cost]({rows_of.stem}_cost.png)",
             "",
-            origin(rows),
+            origin_of(rows),
             "",
         ]
     )
 
 
 def draw_accuracy(rows_of: Path) -> None:
-    """Accuracy against the FLOPs of training."""
+    """Draw accuracy against the FLOPs of training."""
     cost = "train_ratio", "FLOPs of training, of those of the dense network"
     draw_against_cost(rows_of, cost, ("test_acc", "test accuracy, %"), times=100)

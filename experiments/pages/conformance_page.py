@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..run.rows import read_rows
 from .markdown import table
-from .result_rows import Row, origin
+from .result_rows import Row, origin_of
 
 SETTINGS = {
     "processes": "processes (DDP, gloo)",
@@ -20,7 +20,7 @@ SETTINGS = {
 
 
 def conformance_page(rows_of: Path) -> str:
-    """From the committed rows: methods against the values of each setting, cells passed of those that ran."""
+    """Return a page of Markdown: methods against the values of each setting, cells passed of cells run."""
     rows = read_rows(rows_of)
     own: dict[str, list[Row]] = {}
     for row in rows:
@@ -48,13 +48,16 @@ def conformance_page(rows_of: Path) -> str:
     if failed:
         lines += ["", "## Failed", ""]
         lines += [f"- {', '.join(row[name] for name in ('method', *SETTINGS))}: {row['result']}" for row in failed]
-    lines += ["", f"Rows: [{rows_of.name}]({rows_of.name}), written by `make conformance`. {origin(rows)}"]
+    lines += ["", f"Rows: [{rows_of.name}]({rows_of.name}), written by `make conformance`. {origin_of(rows)}"]
     on_gpu = rows_of.with_name(f"{rows_of.stem}_gpu.csv")
     if gpu_rows := read_rows(on_gpu):
         written = (
             f"Rows: [{on_gpu.name}]({on_gpu.name}), written by `python tests/conformance.py --alone --results FILE`."
         )
-        lines += ["", f"On a GPU, the cells of one process: {_passed(gpu_rows)} passed. {written} {origin(gpu_rows)}"]
+        lines += [
+            "",
+            f"On a GPU, the cells of one process: {_passed(gpu_rows)} passed. {written} {origin_of(gpu_rows)}",
+        ]
     return "\n".join([*lines, ""])
 
 

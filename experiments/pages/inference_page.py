@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..run.rows import read_rows
 from .markdown import table
-from .result_rows import Row, origin
+from .result_rows import Row, origin_of
 
-# names of runtimes in the rows
+# The names of runtimes in the rows.
 OURS = "SparseModel"
 EAGER = ("eager torch", "eager torch, channels last")
 DENSE_F32 = (*EAGER, "torch.compile", "ONNX Runtime", "OpenVINO f32")
@@ -18,7 +18,7 @@ Times = dict[str, float]
 
 
 def inference_page(rows_of: Path, trained: Path) -> str:
-    """Markdown: milliseconds by network and runtime, where others are faster, sizes and first calls, trained networks.
+    """Return a page of Markdown: times by runtime, where others are faster, sizes, first calls, trained networks.
 
     Args:
         rows_of: CSV file of ``sparse-inference``.
@@ -45,7 +45,7 @@ def inference_page(rows_of: Path, trained: Path) -> str:
 
 
 def inference_table(rows_of: Path) -> str:
-    """Milliseconds by network and runtime, then where others are faster."""
+    """Return a table of milliseconds by network and runtime, then where others are faster."""
     if not (rows := read_rows(rows_of)):
         return "Not measured yet."
     cases = _cases(rows)
@@ -64,7 +64,7 @@ def inference_table(rows_of: Path) -> str:
             table(header, lines),
             "",
             "Eager torch: in the faster of its two memory formats. Torch CSR: linear layers and 1x1 convolutions "
-            f"alone, as torch has no sparse convolution. {origin(source)}",
+            f"alone, as torch has no sparse convolution. {origin_of(source)}",
             "",
             "Where others are faster:" if slower else "Nothing in this table is faster than SparseModel.",
             "",
@@ -74,7 +74,7 @@ def inference_table(rows_of: Path) -> str:
 
 
 def trained_table(rows: Sequence[Row]) -> list[str]:
-    """A line a checkpoint: score, size and latency as a dense module and as a SparseModel."""
+    """Return a table with a line a checkpoint: score, size and latency as a dense module and as a SparseModel."""
     header = ["configuration", "steps", "sparsity", "score on all test images", "as SparseModel", "kB"]
     header += ["as file of save_sparse", "ms an image, eager", "SparseModel"]
     lines = []
@@ -83,11 +83,11 @@ def trained_table(rows: Sequence[Row]) -> list[str]:
         sizes = [f"{int(row[name]) / 1e3:,.0f}" for name in ("dense_bytes", "sparse_bytes")]
         run = [f"`{row['config']}`", row["steps"], row["sparsity"], score, row["sparse_score"]]
         lines.append([*run, *sizes, row["dense_ms"], row["sparse_ms"]])
-    return [table(header, lines), "", origin(rows)]
+    return [table(header, lines), "", origin_of(rows)]
 
 
 def _last(rows: Sequence[Row]) -> list[Row]:
-    """Of each network, images and sparsity, and of what is no time, the rows of the last run."""
+    """Return the rows of the last run of each case; facts that are not times have a run of their own."""
     runs: dict[tuple[str, ...], str] = {}
     for row in rows:
         key = _key(row)
@@ -100,10 +100,10 @@ def _key(row: Row) -> tuple[str, ...]:
 
 
 def _cases(rows: Sequence[Row]) -> dict[tuple[str, str, str], Times]:
-    """Milliseconds by runtime, of each network, number of images and sparsity; the faster of the two eager ones."""
+    """Return milliseconds by runtime for each network, number of images and sparsity; eager is its faster format."""
     cases: dict[tuple[str, str, str], Times] = {}
     last = _last(rows)
-    for row in rows:  # cases in the order in which they came first
+    for row in rows:  # cases keep the order of their first rows
         if row["unit"] == "ms":
             key = (f"{row['network']}, {row['image'].replace('x', ' x ')}", row["batch"], row["sparsity"])
             times = cases.setdefault(key, {})
@@ -124,7 +124,7 @@ def _where_slower(case: tuple[str, str, str], times: Times) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Three digits, or the whole number."""
+    """Return milliseconds with three digits, or as a whole number."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

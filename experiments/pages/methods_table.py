@@ -1,4 +1,4 @@
-"""README's table of methods: what each does, what it costs, and what it was measured to reach."""
+"""README's table of methods: what each does, what it costs, and the accuracy that was measured."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 from ..run.rows import read_rows
 from .markdown import table
-from .result_rows import Row, by_config, mean, together
+from .result_rows import Row, by_config, distinct, mean
 
 
 class Method(NamedTuple):
     """A line of the table.
 
     Args:
-        callback: as it is written in code.
+        callback: the callback as it is written in code.
         mask: what it does with the mask.
         paper: authors and year.
-        cost: FLOPs of a training step on a sample; f is a forward pass, dense or at the mask's sparsity.
-        run: end of the configuration's name that measures it.
+        cost: the FLOPs of a training step on a sample; f is a forward pass, dense or at the mask's sparsity.
+        run: the end of the name of the configuration that measures it; None without one.
     """
 
     callback: str
@@ -96,7 +96,7 @@ METHODS = [
 
 
 def method_table(rows_of: Path, network: str) -> str:
-    """Markdown, with the measured columns of ``<network>_<run>`` where there are rows."""
+    """Return a table of Markdown, with the measured columns of ``<network>_<run>`` where there are rows."""
     rows = read_rows(rows_of)
     runs = by_config(rows, "test_acc")
     words = ["callback", "mask", "paper", "FLOPs of a training step"]
@@ -105,17 +105,19 @@ def method_table(rows_of: Path, network: str) -> str:
     for method in METHODS:
         code = f"`{method.callback}`" if "(" in method.callback else method.callback
         cells = [code, method.mask, method.paper, method.cost]
-        found: list[Row] = [] if method.run is None else runs.get(f"{network}_{method.run}".rstrip("_"), [])
+        measured: list[Row] = [] if method.run is None else runs.get(f"{network}_{method.run}".rstrip("_"), [])
         if rows:
             cells += (
-                [f"{100 * mean(found, 'test_acc'):.2f}", f"{mean(found, 'train_ratio'):.3f}"] if found else ["", ""]
+                [f"{100 * mean(measured, 'test_acc'):.2f}", f"{mean(measured, 'train_ratio'):.3f}"]
+                if measured
+                else ["", ""]
             )
         lines.append(cells)
     note = (
         "f: a forward pass at the sparsity of the mask, or dense; gradients of activations and of weights cost as much."
     )
     if rows:
-        steps = together(rows, "steps")
+        steps = distinct(rows, "steps")
         seeds = " or ".join(sorted({str(len(runs_of)) for runs_of in runs.values()}))
         note += (
             f" Accuracy: ResNet-20 on CIFAR-10 at 90 % (ERK; NM: 1 of 8), {steps} steps of 128 images, a short run, "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..run.rows import read_rows
 from .markdown import table
-from .result_rows import by_config, mean, together
+from .result_rows import by_config, distinct, mean
 
 
 def mnist_table(rows_of: Path) -> str:
@@ -22,6 +22,6 @@ def mnist_table(rows_of: Path) -> str:
     machines = "; ".join(sorted({f"{row['machine']}; {row['versions']}" for row in rows}))
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     source = "[experiments/results/mnist.csv](experiments/results/mnist.csv)"
-    steps = together(rows, "steps")
+    steps = distinct(rows, "steps")
     note = f"MNIST, 60,000 training images, {steps} steps. Rows: {source} (commit {commits}; {machines})."
     return "\n".join([table(header, lines, left=header), "", note])

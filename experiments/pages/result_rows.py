@@ -1,4 +1,4 @@
-"""Rows of results, by configuration: what the pages make of them."""
+"""Means, figures and origins that pages make from rows of results."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ Row = Mapping[str, str]
 
 
 def by_config(rows: Sequence[Row], score: str) -> dict[str, list[Row]]:
-    """Configuration -> its rows, by seed; configurations by the mean of a column, the highest first."""
-    found: dict[str, list[Row]] = {}
+    """Group rows by configuration, the one with the highest mean of a column first, and order them by seed."""
+    configs: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: int(row["seed"])):
-        found.setdefault(row["config"], []).append(row)
-    return dict(sorted(found.items(), key=lambda item: -mean(item[1], score)))
+        configs.setdefault(row["config"], []).append(row)
+    return dict(sorted(configs.items(), key=lambda item: -mean(item[1], score)))
 
 
 def mean(rows: Sequence[Row], column: str) -> float:
-    """Of a column of numbers."""
+    """Return the mean of a column of numbers."""
     return statistics.mean(float(row[column]) for row in rows)
 
 
-def together(rows: Sequence[Row], column: str) -> str:
-    """The different values of a column."""
+def distinct(rows: Sequence[Row], column: str) -> str:
+    """Return the different values of a column."""
     return "/".join(sorted({row[column] for row in rows}))
 
 
-def origin(rows: Sequence[Row]) -> str:
-    """A sentence with commits, machines and versions."""
+def origin_of(rows: Sequence[Row]) -> str:
+    """Return a sentence with commits, machines and versions."""
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     where = "; ".join(sorted({f"{row['machine']}; {row['versions']}" for row in rows}))
     return f"Commits {commits}; {where}."
 
 
 def draw_against_cost(rows_of: Path, cost: tuple[str, str], score: tuple[str, str], *, times: float = 1) -> None:
-    """A score against a cost, as ``<name>_cost.png`` beside the rows.
+    """Draw a score against a cost, as ``<name>_cost.png`` beside the rows.
 
     A point is a run; a line joins the means of configurations that differ in the number at the end of their name.
 

@@ -1,4 +1,4 @@
-"""The table of callbacks/README.md: what a mask update takes, by the number of weights."""
+"""The table of callbacks/README.md: time and memory of a mask update by the number of weights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..run.rows import read_rows
 from .markdown import table
-from .result_rows import origin
+from .result_rows import origin_of
 
 
 def updates_table(rows_of: Path) -> str:
-    """Seconds and memory of an update, from the committed rows; rows without updates are arithmetic."""
+    """Return a table of seconds and memory of an update; rows that were computed and not measured are in italics."""
     if not (rows := read_rows(rows_of)):
         return "Not measured yet."
     header = ["weights", "largest layer", "s an update", "held at once at most, MB"]
@@ -25,6 +25,6 @@ def updates_table(rows_of: Path) -> str:
     note = (
         f"ResNet-50 at several widths, {rows[0]['method']} with ERK, medians of {rows[0]['updates']} updates. "
         "Held are tensors, beyond those that were there before. *In italics*: by arithmetic from the row above. "
-        f"Rows: {source}. {origin(rows)}"
+        f"Rows: {source}. {origin_of(rows)}"
     )
     return "\n".join([table(header, lines, left=header), "", note])

@@ -1,4 +1,4 @@
-"""python -m experiments paper lenet5 --seeds 5: run the paper's LeNet-5 study, or go on with it."""
+"""Run the paper's LeNet-5 study, or go on with it: python -m experiments paper lenet5 --seeds 5."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LAST_TICKET = [arm for arm in ARMS if arm.name.startswith("lottery-")][-1]
 
 
 def lenet5_page(results: Path) -> str:
-    """The whole page, from the CSV files in ``results``."""
+    """Return the whole page, made from the CSV files in ``results``."""
     runs = read_rows(results / "runs.csv")
     names = ("runs", "similarity", "interpolation", "gradient_change")
     sections = [
@@ -80,13 +80,13 @@ def _head(runs: Sequence[Row]) -> str:
 
 
 def claims_section(tables: Tables) -> str:
-    """Does it reproduce?"""
+    """Return the section that holds the paper's claims against the rows."""
     body = [[claim.text, *judge(claim, tables)] for claim in CLAIMS]
     return "\n".join(["## Does it reproduce?", "", table(["the paper", "here", ""], body)])
 
 
 def accuracy_section(runs: Sequence[Row]) -> str:
-    """Test accuracy by arm, failures counted."""
+    """Return the section of test accuracies by arm, with failures counted."""
     rows = []
     for arm in ARMS:
         own = [row for row in runs if row["arm"] == arm.name]
@@ -123,7 +123,7 @@ def _published(group: str | None) -> str:
 
 
 def signal_section(rows: Sequence[Row]) -> str:
-    """What is left of a signal at initialization."""
+    """Return the section of signals at initialization."""
     if not rows:
         return ""
     sparsities = list(published.SIGNAL["dense"])
@@ -150,7 +150,7 @@ def curve_section(
     rows: Sequence[Row],
     column: str,
 ) -> str:
-    """Ours and the paper's at the steps for which the paper's are known."""
+    """Return a section of measured values beside the paper's, at the steps for which the paper's are known."""
     if not rows:
         return ""
     steps = sorted({step for curve in paper.values() for step in curve})
@@ -168,7 +168,7 @@ def curve_section(
 
 
 def hessian_section(rows: Sequence[Row]) -> str:
-    """Eigenvalues before and after mask updates."""
+    """Return the section of eigenvalues before and after mask updates."""
     if not rows:
         return ""
     body = []

@@ -27,28 +27,28 @@ from ..run.provenance import provenance
 from ..run.set_aside import set_aside
 from .arms import STEPS, Arm
 
-FAILED_BELOW = 0.2  # a network that never trained says one digit to everything: 11.35 %
+FAILED_BELOW = 0.2  # a network that never trained gives one digit for every image: 11.35 %
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs of a study share: its folder, its length in optimizer steps, arguments of MNISTDataModule."""
+    """The settings that all runs of a study share: folder, length in optimizer steps, arguments of MNISTDataModule."""
 
     folder: Path
     steps: int = STEPS
     data: tuple[tuple[str, Any], ...] = ()
 
     def steps_of(self, arm: Arm) -> int:
-        """Optimizer steps of a run of the arm."""
+        """Return the optimizer steps of a run of the arm."""
         return min(self.steps, max(arm.spectra) + 1) if arm.spectra else self.steps
 
     def product(self, arm: str, seed: int) -> Path:
-        """What a finished run leaves; there is no such file before it is whole."""
+        """Return the path of what a finished run leaves; there is no such file before it is whole."""
         return self.folder / arm / str(seed) / "run.pt"
 
 
 class Start(pl.Callback):
-    """Keeps the weights that the first step starts from."""
+    """A callback that keeps the weights from which the first step starts."""
 
     def __init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
@@ -72,7 +72,7 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
     if product.parent.is_dir() and any(product.parent.iterdir()):
         set_aside(product.parent, "a run there was killed, or its product is made again")
     pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
-    # fresh weights depend on the seed alone, so that methods can be compared; never those of a pruned run
+    # Fresh weights depend on the seed alone, so that methods can be compared, and differ from those of pruned runs.
     origin = "pruned" if arm.name == "pruned" else "fresh"
     drawn = _seed(origin, 0 if arm.weights == "same" else seed)
     pl.seed_everything(drawn, verbose=False)

@@ -1,4 +1,4 @@
-"""python -m experiments pose COMMAND: commands for human poses."""
+"""Predict, score and evaluate human poses: python -m experiments pose COMMAND."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..run.command import command_parser
 from . import costs, evaluate, predict, reproduce, robustness, score
 
-# each has add_command, which adds its parser and sets the function to run
+# Each module has add_command, which adds its parser and sets the function to run.
 COMMANDS = (evaluate, predict, score, robustness, costs, reproduce)
 
 

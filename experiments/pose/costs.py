@@ -49,7 +49,7 @@ def count_cost(name: str, network: RePose) -> Cost:
     """Count the cost of a network on the meta device, without computing anything."""
     counts = multiply_adds(network, torch.empty(1, 3, INPUT, INPUT, device="meta"))
     run = sum(counts.values())
-    # as drawn, the coarse half of each fusion works at twice the resolution, on four times the cells
+    # As the paper draws it, the coarse half of each fusion works at twice the resolution, on four times the cells
     drawn = run + 3 * sum(count for weight, count in counts.items() if weight.endswith(".coarse.weight"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(name, network.updates.kinematics.num_joints, parameters, drawn / 1e9, run / 1e9)

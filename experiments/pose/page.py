@@ -9,7 +9,7 @@ from pathlib import Path
 from datamodules import LSP_SKELETON
 
 from ..pages.markdown import table
-from ..pages.result_rows import Row, by_config, draw_against_cost, mean, origin, together
+from ..pages.result_rows import Row, by_config, distinct, draw_against_cost, mean, origin_of
 from ..run.rows import read_rows
 from .drawing import plot_alphas, save
 
@@ -33,7 +33,7 @@ def pose_page(rows_of: Path) -> str:
     """
     rows = read_rows(rows_of)
     runs = by_config(rows, "score")
-    data, people, tested = (together(rows, column) for column in ("data", "train_people", "test_people"))
+    data, people, tested = (distinct(rows, column) for column in ("data", "train_people", "test_people"))
     return "\n".join(
         [
             f"# Poses on {data}",
@@ -58,7 +58,7 @@ def pose_page(rows_of: Path) -> str:
             *_against_controls(runs),
             *_alphas(rows_of),
             *_robustness(rows_of),
-            origin(rows),
+            origin_of(rows),
             "",
         ]
     )
@@ -74,10 +74,10 @@ def pose_table(files: Sequence[Path]) -> str:
         for config, rows in by_config(rows_of_file, "score").items()
     ]
     pooled = [row for rows in by_file for row in rows]
-    people, tested = (together(pooled, column) for column in ("train_people", "test_people"))
+    people, tested = (distinct(pooled, column) for column in ("train_people", "test_people"))
     note = (
         f"Leeds Sports Pose with its extended set, {people} people to train on, batches of 32, all {tested} test "
-        f"people, flip test. {origin(pooled)}"
+        f"people, flip test. {origin_of(pooled)}"
     )
     return "\n".join([table(header, body, left=["by seed"]), "", note])
 
@@ -85,7 +85,7 @@ def pose_table(files: Sequence[Path]) -> str:
 def _scores(config: str, rows: Sequence[Row]) -> list[str]:
     """Return the cells of configuration, steps, mean score and scores by seed."""
     by_seed = ", ".join(row["score"] for row in rows)
-    return [f"`{config}`", together(rows, "steps"), f"{mean(rows, 'score'):.2f}", by_seed]
+    return [f"`{config}`", distinct(rows, "steps"), f"{mean(rows, 'score'):.2f}", by_seed]
 
 
 def _run_table(runs: Mapping[str, Sequence[Row]]) -> str:

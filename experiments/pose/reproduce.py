@@ -19,7 +19,7 @@ from callbacks.sparsity import multiply_adds
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
-from ..run.configuration import seed_arguments
+from ..run.configuration import RunCLI, seed_arguments
 from ..run.provenance import provenance
 from ..run.rows import append_row, read_rows, write_rows
 from ..run.tracking import begin_runs, finish_wandb, set_wandb_mode
@@ -101,7 +101,7 @@ def _fit(config: Path, seed: int, folder: Path, more: list[str]) -> tuple[Lightn
     """Fit, or continue the fit that ``folder`` holds; return it with its minutes."""
     minutes = Minutes()
     saved = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, every_n_train_steps=500, monitor=None)
-    cli = LightningCLI(
+    cli = RunCLI(
         PartBasedPoseEstimator,
         subclass_mode_model=True,
         subclass_mode_data=True,

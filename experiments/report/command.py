@@ -1,4 +1,4 @@
-"""python -m experiments report RUN_DIR...: one HTML file about one run or many; it needs no network."""
+"""Write one HTML file about one run or many, which needs no network: python -m experiments report RUN_DIR..."""
 
 from __future__ import annotations
 

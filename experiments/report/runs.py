@@ -14,7 +14,7 @@ from ..run.run_record import NAME, read_record
 from ..run.set_aside import PREFIX
 from .metrics_file import MetricCurve, read_metrics
 
-# settings that may differ between runs of one experiment
+# Settings that may differ between runs of one experiment.
 LEFT_OUT = ("seed", "seed_everything", "root", "folder", "save_dir", "dirpath", "ckpt_path", "num_workers", "version")
 
 

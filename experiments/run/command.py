@@ -22,7 +22,7 @@ def run_command(main: Callable[[Sequence[str]], object]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except SystemExit as end:
-        # a Trainer that is interrupted ends the process itself, as if it had failed
+        # An interrupted Trainer ends the process itself, as if it had failed.
         sys.exit(130 if isinstance(end.__context__, KeyboardInterrupt) else end.code)
     except Exception as error:
         if DEBUG in sys.argv[1:]:

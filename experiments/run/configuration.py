@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-# YAML finds a class by its short name because it is imported here
+# YAML finds a class by its short name because it is imported here.
 import callbacks
 import datamodules
 import lightning_modules
 import lightning_modules.networks
 
-__all__ = ["callbacks", "config_beside", "datamodules", "lightning_modules", "run_name", "seed_arguments"]
+__all__ = ["RunCLI", "callbacks", "config_beside", "datamodules", "lightning_modules", "run_name", "seed_arguments"]
+
+
+class RunCLI(LightningCLI):
+    """A LightningCLI that is given its arguments by a command, and not by the command line itself."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse without Lightning's warning that the process has a command line, too."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+            super().parse_arguments(parser, args)
 
 
 def seed_arguments(config: Path, seed: int) -> list[str]:
-    """The same seed for network, data order and masks: those of the last callback, if it takes one."""
+    """Return arguments that give network and data order a seed, and masks the same if the last callback takes one."""
     last = yaml.safe_load(config.read_text())["trainer"]["callbacks"][-1]
     masks = [f"--trainer.callbacks.seed={seed}"] if "seed" in last.get("init_args", {}) else []
     return [f"--seed_everything={seed}", f"--data.init_args.seed={seed}", *masks]
 
 
 def config_beside(checkpoint: Path) -> Path:
-    """The ``config.yaml`` in the folder of the run that a checkpoint is in.
+    """Return the path of the ``config.yaml`` in the folder of the run that a checkpoint is in.
 
     Raises:
         FileNotFoundError: there is none.
@@ -35,5 +48,5 @@ def config_beside(checkpoint: Path) -> Path:
 
 
 def run_name(checkpoint: Path, config: Path | None = None) -> str:
-    """What a run is called: by the file that it was started with, or by its folder."""
+    """Return the name of a run: that of the file with which it was started, or that of its folder."""
     return config.stem if config else config_beside(checkpoint).parents[1].name

@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 
 class TimeLeft(ProgressColumn):
-    """Time for what is left, at the pace since the beginning; rich's own looks back half a minute, less than one run.
+    """A column of the time left, at the pace since the beginning; rich's own column looks back only half a minute.
 
     What was done ``before`` (a field of the task) tells nothing of the pace.
     """
 
     def render(self, task: Task) -> Text:
-        """Hours, minutes and seconds, or dashes as long as nothing is done."""
+        """Return hours, minutes and seconds, or dashes as long as nothing is done."""
         done = task.completed - task.fields.get("before", 0)
         if not done or task.remaining is None or task.elapsed is None:
             return Text("-:--:--")
@@ -42,14 +42,14 @@ class TimeLeft(ProgressColumn):
 
 
 def progress() -> Progress:
-    """A bar for each task: how many of how many, how long so far, how long still."""
+    """Return bars, one for each task: how many of how many are done, the time taken and the time left."""
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def tracked(bars: Progress, pieces: Sequence[T], description: str) -> Iterator[T]:
-    """The pieces, each counted when the next is asked for."""
+def track(bars: Progress, pieces: Sequence[T], description: str) -> Iterator[T]:
+    """Yield the pieces, each counted as done when the next is asked for."""
     task = bars.add_task(description, total=len(pieces))
     for piece in pieces:
         yield piece
@@ -65,7 +65,7 @@ class HessianBar:
         self._task = TaskID(0)
 
     def __call__(self, done: int, of: int) -> None:
-        """Say that so many second derivatives of so many are done."""
+        """Show that ``done`` second derivatives of ``of`` are done."""
         if self._fit.progress is None:
             return
         if self._bars is not self._fit.progress:  # each fit has bars of its own
@@ -77,8 +77,8 @@ class HessianBar:
         self._fit.refresh()
 
 
-def shown(trainer: pl.Trainer) -> pl.Trainer:
-    """The same Trainer: its bars are joined by those of Hessians; where there is no terminal it says nothing."""
+def with_bars(trainer: pl.Trainer) -> pl.Trainer:
+    """Return the same Trainer with bars for its Hessians, and without any bars where there is no terminal."""
     bar = trainer.progress_bar_callback
     if isinstance(bar, ProgressBar) and not Console().is_terminal:
         bar.disable()

@@ -1,4 +1,4 @@
-"""Rows of results: every number with what it takes to believe it."""
+"""The provenance of results: commit, versions and machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def provenance() -> dict[str, str]:
-    """Commit (with "+" when files differ from it), versions and machine of this process."""
+    """Return the commit, with a "+" when files differ from it, the versions and the machine of this process."""
     git = ["git", "-C", str(Path(__file__).parents[1])]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)

@@ -28,7 +28,7 @@ def append_row(path: Path, row: Mapping[str, object], columns: Sequence[str]) ->
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none if there is no such file."""
+    """Return the rows of a CSV file; none if there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""What W&B groups runs by: their method and their seed."""
+"""The names and job types by which W&B groups runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from callbacks import MaskOwner
 
 
 def wandb_loggers(config: Namespace) -> list[Namespace]:
-    """Return those of a command's configuration."""
+    """Return the W&B loggers of a command's configuration."""
     loggers = config.trainer.logger if isinstance(config.trainer.logger, list) else [config.trainer.logger]
     return [logger for logger in loggers if isinstance(logger, Namespace) and _is(logger, WandbLogger)]
 
@@ -24,8 +24,8 @@ def name_runs(config: Namespace, method: str | None = None) -> None:
     the study.
 
     Args:
-        config: with ``seed_everything`` and ``trainer``; changed in place.
-        method: None for the class of the callback that owns the masks, or "dense".
+        config: a configuration with ``seed_everything`` and ``trainer``, which is changed in place.
+        method: the job type; None for the class of the callback that owns the masks, or "dense".
     """
     for logger in wandb_loggers(config):
         arguments = logger.init_args

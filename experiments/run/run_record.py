@@ -1,4 +1,4 @@
-"""RunRecord: what a run was and cost, in one small file beside its metrics."""
+"""The record of a run: what it was and cost, in one small file beside its metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = "run.json"
 
 
 class RunRecord(pl.Callback):
-    """Writes ``run.json`` beside the ``metrics.csv`` of a CSVLogger; without one in the Trainer it does nothing.
+    """A callback that writes ``run.json`` beside the ``metrics.csv`` of a CSVLogger, and nothing without that logger.
 
     It holds the name, study (data and network), method and seed of the run; its status (``running``, ``finished`` or
     ``stopped``), steps, minutes and scores; shape and active weights of every sparse layer; FLOPs, if the Trainer has
@@ -34,7 +34,7 @@ class RunRecord(pl.Callback):
     that one's file, and its minutes come on top.
 
     Args:
-        clock: seconds, from any beginning.
+        clock: gives seconds, from any beginning.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +42,7 @@ class RunRecord(pl.Callback):
         self._folder: Path | None = None
         self._record: dict[str, Any] = {}
         self._begun = 0.0
-        self._minutes = 0.0  # of the runs that this one continues
+        self._minutes = 0.0  # the minutes of the runs that this one continues
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._begin(trainer, pl_module)
@@ -80,11 +80,16 @@ class RunRecord(pl.Callback):
         self._write(trainer, pl_module, "finished")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._record and trainer.ckpt_path:  # of the last step: nothing is trained, and no start of it announced
+        if (
+            not self._record and trainer.ckpt_path
+        ):  # a checkpoint of the last step: nothing is trained, on_train_start is not called
             self._begin(trainer, pl_module)
             earlier = _record_of(trainer.ckpt_path)
             if self._record and earlier:
-                self._record = {**read_record(earlier), **self._record}  # FLOPs, which are counted in the first batch
+                self._record = {
+                    **read_record(earlier),
+                    **self._record,
+                }  # with its FLOPs, which are counted in the first batch
             self._write(trainer, pl_module, "finished")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -98,7 +103,7 @@ class RunRecord(pl.Callback):
             self._save()
 
     def _write(self, trainer: pl.Trainer, module: pl.LightningModule, status: str) -> None:
-        """All that changes while it trains."""
+        """Write the record, with all that changes while it trains."""
         if not self._record:
             return
         masks = masks_of(trainer)
@@ -127,7 +132,7 @@ class RunRecord(pl.Callback):
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What a RunRecord wrote.
+    """Read what a RunRecord wrote.
 
     Raises:
         ValueError: the file is not one of RunRecord.
@@ -142,7 +147,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _record_of(checkpoint: str | Path | None) -> Path | None:
-    """The record of the run that left a checkpoint, if it is there: in the folder above ``checkpoints/``."""
+    """Return the record of the run that left a checkpoint, from the folder above ``checkpoints/``; None without one."""
     if not checkpoint:
         return None
     candidates = [parent / NAME for parent in list(Path(checkpoint).parents)[:2]]
@@ -150,7 +155,7 @@ def _record_of(checkpoint: str | Path | None) -> Path | None:
 
 
 def _study(trainer: pl.Trainer, module: pl.LightningModule) -> str:
-    """Data and network."""
+    """Return the names of the data and the network."""
     data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not declare it
     names = [] if data is None else [type(data).__name__.removesuffix("DataModule")]
     return "/".join([*names, type(getattr(module, "network", module)).__name__])

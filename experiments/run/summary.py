@@ -12,7 +12,7 @@ from callbacks.sparsity import Masks, storage_bytes
 
 
 def sparsity_table(masks: Mapping[str, Tensor]) -> Table:
-    """Shape, sparsity and active weights of every sparse layer, and their total."""
+    """Draw shape, sparsity and active weights of every sparse layer, and their total."""
     table = Table(title="Sparse weights")
     table.add_column("layer", min_width=max(map(len, masks), default=0))
     for column in ("shape", "sparsity", "active", "all"):
@@ -29,7 +29,7 @@ def sparsity_table(masks: Mapping[str, Tensor]) -> Table:
 
 
 def cost_table(module: nn.Module, masks: Masks, counter: TrainingFlops) -> Table:
-    """What the network costs as it is and as a dense one: a sample's forward pass, its training so far, its storage."""
+    """Draw the costs of the network beside those of a dense one: a sample's forward pass, training so far, storage."""
     assert counter.flops is not None
     rows = {
         "FLOPs of a forward pass": (counter.flops.sparse(masks.density), counter.flops.dense),

@@ -1,4 +1,4 @@
-"""W&B that never asks and never stops a run: online where it can be, offline elsewhere, and names that group runs."""
+"""W&B that never asks and never stops a run: online where it can be, and offline elsewhere."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 from .wandb_probe import find_account, why_refused
 
-FINISH_SECONDS = "300"  # that a run which has ended waits for a server; the rest stays for wandb sync
-INIT_SECONDS = "6"  # that a server may take to let a run begin
-# what W&B's client raises when its service is gone, or its files cannot be written
+FINISH_SECONDS = "300"  # how long an ended run waits for a server; the rest stays for wandb sync
+INIT_SECONDS = "6"  # how long a server may take to let a run begin
+# The errors that W&B's client raises when its service is gone, or its files cannot be written.
 LOST = (wandb.Error, HandleAbandonedError, MailboxClosedError, OSError)
 
 
 def set_wandb_mode(timeout: float = 5.0) -> str:
-    """Choose W&B's mode for the runs to come and return it: "online" or "offline", or another that WANDB_MODE says.
+    """Choose W&B's mode for the runs to come, and return it: "online", "offline", or another that WANDB_MODE says.
 
     Online needs an account (the WANDB_API_KEY variable or a netrc entry, as ``wandb login`` writes it) and a server
     that takes it within ``timeout`` seconds; otherwise runs are kept in wandb/ for ``wandb sync``, and if it is the
@@ -83,20 +83,20 @@ def _set_mode(mode: str) -> None:
     """Let this process's next runs, and its processes, have this mode."""
     if os.environ.get("WANDB_MODE") != mode:
         os.environ["WANDB_MODE"] = mode
-        wandb.teardown()  # W&B's client reads the environment once, and then not again
+        wandb.teardown()  # W&B's client reads the environment only once
 
 
 def finish_wandb() -> None:
     """End this process's W&B run, if there is one, so that the next WandbLogger starts its own."""
     if wandb.run is not None:
-        Patience().attempt(wandb.finish)
+        WandbGuard().attempt(wandb.finish)
 
 
-class Patience:
-    """Lets W&B fail: once it has, one warning, and nothing more is sent.
+class WandbGuard:
+    """A guard that lets W&B fail: the first failure is one warning, and then nothing more is sent.
 
     Attributes:
-        failed: whether it has.
+        failed: whether W&B has failed.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Patience:
                 "until now is in the run's folder, for wandb sync"
             )
 
-    def guard(self, logger: WandbLogger) -> None:
-        """Let whatever anybody logs with a logger fail like this."""
+    def protect(self, logger: WandbLogger) -> None:
+        """Let everything that is logged with a logger fail in this way, too."""
         for name in ("log_metrics", "log_hyperparams"):
             setattr(logger, name, functools.partial(self.attempt, getattr(logger, name)))

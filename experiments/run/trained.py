@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,23 +10,23 @@ from pytorch_lightning.cli import LightningCLI
 
 from callbacks import read_checkpoint
 
-from .configuration import config_beside
+from .configuration import RunCLI, config_beside
 
 
-def trained(
+def load_trained(
     checkpoint: Path,
     config: Path | None = None,
     *,
     kind: type[pl.LightningModule] = pl.LightningModule,
     data: Path | None = None,
 ) -> LightningCLI:
-    """The module with the checkpoint's weights, in evaluation mode, as ``.model``, and its data as ``.datamodule``.
+    """Load a module with a checkpoint's weights as ``.model``, in evaluation mode, and its data as ``.datamodule``.
 
     Args:
-        checkpoint: written by a fit of ``python -m experiments``.
+        checkpoint: a checkpoint that a fit of ``python -m experiments`` wrote.
         config: the run's YAML file; None for ``config.yaml`` in the folder of the run that the checkpoint is in.
         kind: what the module must be.
-        data: folder of the data set; None for the configuration's.
+        data: the folder of the data set; None for the configuration's.
 
     Raises:
         FileNotFoundError: there is no checkpoint or no configuration.
@@ -38,22 +37,19 @@ def trained(
     settings = yaml.safe_load(config.read_text())
     if data is not None:
         settings["data"].setdefault("init_args", {})["root"] = str(data)
-    with warnings.catch_warnings():
-        # Lightning warns whenever args are given by a program that has a command line of its own
-        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-        cli = LightningCLI(
-            kind,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,
-            seed_everything_default=False,
-            run=False,
-            args={
-                "model": settings["model"],
-                "data": settings["data"],
-                "trainer": {"logger": False, "enable_checkpointing": False, "devices": 1},
-            },
-        )
+    cli = RunCLI(
+        kind,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        seed_everything_default=False,
+        run=False,
+        args={
+            "model": settings["model"],
+            "data": settings["data"],
+            "trainer": {"logger": False, "enable_checkpointing": False, "devices": 1},
+        },
+    )
     try:
         cli.model.load_state_dict(weights)
     except RuntimeError as error:

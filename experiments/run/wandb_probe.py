@@ -16,7 +16,7 @@ from wandb.sdk import wandb_setup
 from wandb.sdk.lib import wbauth
 
 QUESTION = "query Viewer { viewer { id } }"
-LIMIT = 2**20  # bytes of an answer; that of W&B has some fifty
+LIMIT = 2**20  # bytes that are read of an answer; W&B's has some fifty
 
 
 def find_account() -> tuple[str, str] | None:
@@ -26,8 +26,8 @@ def find_account() -> tuple[str, str] | None:
         wandb.Error: what stands for a key cannot be one.
     """
     server = wandb_setup.singleton().settings.base_url
-    found = wbauth.authenticate_session(host=server, source="", prompt=False, update_session=False)
-    return (server, found.api_key) if isinstance(found, wbauth.AuthApiKey) else None
+    account = wbauth.authenticate_session(host=server, source="", prompt=False, update_session=False)
+    return (server, account.api_key) if isinstance(account, wbauth.AuthApiKey) else None
 
 
 def why_refused(server: str, key: str, timeout: float) -> str:
@@ -44,7 +44,7 @@ def why_refused(server: str, key: str, timeout: float) -> str:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """W&B sends nobody elsewhere, and the key is not for the login page of a network."""
+    """A handler that follows no redirects: W&B sends none, and the key is not for the login page of a network."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Run a W&B sweep without W&B, on several processes: python -m experiments sweep FILE; killed, it goes on."""
+"""Run a W&B sweep without W&B, on several processes: python -m experiments sweep FILE. Killed, it goes on."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ..report.command import main as report
 from ..run.command import command_parser
 from ..run.configuration import seed_arguments
 from ..run.progress import progress
-from .sweep_file import Sweep, arguments_of, read_sweep
+from .sweep_file import Sweep, command_arguments, read_sweep
 from .sweep_run import SweepRun
 
-OURS = ("trainer.logger", "ckpt_path", "weights_only")  # arguments that the runs get from here
-TAIL = 15  # lines of the log of a failed run
+SET_HERE = ("trainer.logger", "ckpt_path", "weights_only")  # arguments of the runs that this command gives
+TAIL = 15  # lines that are printed of a failed run's log
 
 
 def plan(sweep: Sweep, folder: Path, seeds: Sequence[int] | None, runs: int | None, seed: int) -> list[SweepRun]:
-    """All runs of a sweep: every combination with every seed.
+    """Return all runs of a sweep: every combination with every seed.
 
     Args:
-        sweep: what is varied.
-        folder: where the runs go, a folder each.
-        seeds: of network, data order and masks; None: one run, with those of the file.
-        runs: at most so many combinations.
-        seed: of random combinations.
+        sweep: the content of the sweep's file.
+        folder: the folder in which every run gets a folder.
+        seeds: the seeds of network, data order and masks; None for one run, with those of the file.
+        runs: the greatest number of combinations; None for the file's.
+        seed: the seed of random combinations.
 
     Raises:
         ValueError: the sweep sets what is set here.
@@ -50,9 +50,9 @@ def plan(sweep: Sweep, folder: Path, seeds: Sequence[int] | None, runs: int | No
         for version in [0] if seeds is None else seeds:
             more = [] if seeds is None else seed_arguments(config, version)
             for name in sweep.parameters:
-                if name.startswith(OURS) or any(argument.startswith(f"--{name}=") for argument in more):
+                if name.startswith(SET_HERE) or any(argument.startswith(f"--{name}=") for argument in more):
                     raise ValueError(f"{sweep.path}: parameters.{name} is set by this command: leave it out of one")
-            arguments = (*arguments_of(combination), *more)
+            arguments = (*command_arguments(combination), *more)
             planned.append(SweepRun(folder / sweep.name(combination), version, arguments))
     return planned
 
@@ -61,9 +61,9 @@ def train(runs: Sequence[SweepRun], processes: int, metric: str | None) -> list[
     """Train all runs that are not finished, and return those that failed.
 
     Args:
-        runs: all of a sweep.
-        processes: runs at a time; each gets its share of the cores.
-        metric: what to say of a run that is done.
+        runs: all runs of a sweep.
+        processes: how many runs train at a time; each gets its share of the cores.
+        metric: the metric to print of a run that is done; None for the first test score.
     """
     waiting = deque(run for run in runs if not run.finished)
     running: dict[subprocess.Popen[bytes], SweepRun] = {}
@@ -110,27 +110,27 @@ def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
 
 
 def _result(run: SweepRun, metric: str | None) -> list[str]:
-    """Score and minutes, as far as they are known."""
-    found = run.result()
-    last = {name: curve.last for name, curve in found.curves.items()} | found.scores
+    """Return score and minutes of a run, as far as they are known."""
+    result = run.result()
+    last = {name: curve.last for name, curve in result.curves.items()} | result.scores
     name = metric or next((key for key in last if key.startswith("test/")), None)
     score = f"{name} {last[name]:.4f}" if name in last else f"no {metric or 'test score'}"
-    return [score, f"{found.record['minutes']:.1f} min" if "minutes" in found.record else "unknown time"]
+    return [score, f"{result.record['minutes']:.1f} min" if "minutes" in result.record else "unknown time"]
 
 
 def table(sweep: Sweep, runs: Sequence[SweepRun], failed: Sequence[SweepRun]) -> Table:
-    """A row for each run: what was varied, its score, its minutes."""
-    found = Table(title=sweep.path.stem)
+    """Draw a row for each run: what was varied, its score, its minutes."""
+    drawn = Table(title=sweep.path.stem)
     for column in ("run", "score", "time"):
-        found.add_column(column, justify="left" if column == "run" else "right", overflow="fold")
+        drawn.add_column(column, justify="left" if column == "run" else "right", overflow="fold")
     for run in runs:
-        found.add_row(run.name.replace(",", ", "), *(["failed", ""] if run in failed else _result(run, sweep.metric)))
-    return found
+        drawn.add_row(run.name.replace(",", ", "), *(["failed", ""] if run in failed else _result(run, sweep.metric)))
+    return drawn
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """While this goes on, no other sweep runs in the folder; processes of a killed one count as one.
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, so that no other sweep runs there; processes that a killed sweep left hold it, too.
 
     Raises:
         RuntimeError: there is one.
@@ -141,7 +141,7 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RuntimeError(f"another sweep, or a run it left, works in {str(folder)!r}: end it first") from None
-        os.set_inheritable(lock.fileno(), True)  # whoever still has the file open holds the lock
+        os.set_inheritable(lock.fileno(), True)  # every process that has the file open holds the lock
         yield
 
 
@@ -179,7 +179,7 @@ def main(args: Sequence[str] | None = None) -> Path:
     sweep = read_sweep(chosen.file)
     folder = chosen.folder or Path("runs/sweeps") / chosen.file.stem
     runs = plan(sweep, folder, chosen.seeds, chosen.runs, chosen.seed)
-    with alone(folder), _end_on_sigterm():
+    with locked(folder), _end_on_sigterm():
         failed = train(runs, chosen.processes, sweep.metric)
     Console().print(table(sweep, runs, failed))
     if len(failed) == len(runs):

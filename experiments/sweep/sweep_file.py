@@ -21,7 +21,7 @@ LONGEST = 200  # characters; file systems allow 255
 Parameter = Mapping[str, Any]
 Combination = Mapping[str, Any]
 
-# distribution -> what it needs, and a draw from it
+# Distributions with the keys that they need, and a function that draws a value.
 DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], Callable[[random.Random, Parameter], Any]]] = {
     "constant": (("value",), lambda _, of: of["value"]),
     "categorical": (("values",), lambda rng, of: rng.choice(of["values"])),
@@ -44,14 +44,14 @@ DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], Callable[[random.Random, Para
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep file.
+    """The content of a sweep file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         method: ``grid`` or ``random``.
-        metric: logged key that the sweep is about; None: the first test score.
-        parameters: by argument of the command line without its dashes, each with a ``distribution``.
-        run_cap: at most so many runs.
+        metric: the logged key that the sweep is about; None for the first test score.
+        parameters: parameters with a ``distribution``, by argument of the command line without dashes.
+        run_cap: the greatest number of runs; None for no limit.
     """
 
     path: Path
@@ -62,15 +62,15 @@ class Sweep:
 
     @property
     def varied(self) -> list[str]:
-        """Parameters that differ between runs."""
+        """Return the parameters that differ between runs."""
         return [name for name, of in self.parameters.items() if of["distribution"] != "constant"]
 
     def combinations(self, runs: int | None = None, seed: int = 0) -> list[Combination]:
-        """The values of every run, no two alike: all of a grid, in the order of the file, or random ones.
+        """Return the values of every run, no two alike: all of a grid, in the order of the file, or random ones.
 
         Args:
-            runs: at most so many, instead of the file's ``run_cap``.
-            seed: of random ones. The first are the same whatever their number.
+            runs: the greatest number of runs, instead of the file's ``run_cap``.
+            seed: the seed of random values. The first are the same whatever their number.
 
         Raises:
             ValueError: random runs without a number, or a grid over what has no list of values.
@@ -97,12 +97,12 @@ class Sweep:
         seen = set()
         for _ in range(tries):
             values = {name: DISTRIBUTIONS[of["distribution"]][1](generator, of) for name, of in self.parameters.items()}
-            if (arguments := tuple(arguments_of(values))) not in seen:
+            if (arguments := tuple(command_arguments(values))) not in seen:
                 seen.add(arguments)
                 yield values
 
     def name(self, combination: Combination) -> str:
-        """A file name that tells a run from the others of the sweep: what is varied, and its value."""
+        """Return a file name that tells a run from the others of the sweep: what is varied, and its value."""
         shorts = [name.rpartition(".")[2] for name in self.varied]
         parts = []
         for name, short in zip(self.varied, shorts, strict=True):
@@ -110,17 +110,17 @@ class Sweep:
             values = self.parameters[name].get("values", [])
             value = _safe(combination[name], values)
             parts.append(value if name == "config" else f"{_safe(key, [key])}={value}")
-        found = ",".join(parts) or self.path.stem
-        return found if len(found) <= LONGEST else f"{found[:LONGEST]}-{_digest(found)}"
+        name = ",".join(parts) or self.path.stem
+        return name if len(name) <= LONGEST else f"{name[:LONGEST]}-{_digest(name)}"
 
 
-def arguments_of(combination: Combination) -> list[str]:
-    """Arguments of the command line, as W&B's agent writes them for ``${args}``."""
+def command_arguments(combination: Combination) -> list[str]:
+    """Return arguments of the command line, as W&B's agent writes them for ``${args}``."""
     return [f"--{name}={value}" for name, value in combination.items()]
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep of a file.
+    """Read the sweep of a file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -154,7 +154,7 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _parameter(where: str, of: Any) -> Parameter:
-    """With its distribution, which W&B too takes from the other keys where it is left out."""
+    """Return a parameter with its distribution, which other keys imply where it is left out, as for W&B."""
     if not isinstance(of, dict):
         raise ValueError(f"{where} is {of!r}: write {{value: ...}} or {{values: [...]}}")
     low, high = of.get("min"), of.get("max")
@@ -204,15 +204,15 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(value: float) -> float:
-    """As many digits as a name can bear."""
+    """Round to as many digits as a name can bear."""
     return float(f"{value:.6g}")
 
 
 def _safe(value: Any, among: Sequence[Any]) -> str:
-    """A value as part of a file name, unlike those of the other values: of files their stems if these do."""
+    """Return a value as part of a file name, unlike those of the other values; files are named by their stems."""
     alike = [other for other in among if _plain(other).casefold() == _plain(value).casefold()]
-    found = _plain(value)
-    return found if len(alike) <= 1 and len(found) <= 60 else f"{found[:60]}-{_digest(str(value))}"
+    plain = _plain(value)
+    return plain if len(alike) <= 1 and len(plain) <= 60 else f"{plain[:60]}-{_digest(str(value))}"
 
 
 def _plain(value: Any) -> str:

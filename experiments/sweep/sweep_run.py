@@ -22,7 +22,7 @@ from ..run.run_record import NAME, read_record
 from ..run.set_aside import set_aside
 
 ROOT = Path(__file__).parents[2]
-BEFORE = {"config.yaml", "hparams.yaml"}  # what is there before a fit begins
+BEFORE = {"config.yaml", "hparams.yaml"}  # the files that are there before a fit begins
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SweepRun:
     Args:
         folder: named after what is varied; runs with other seeds share it.
         version: number of ``version_<seed>``.
-        arguments: of ``python -m experiments fit``, without logger and checkpoint.
+        arguments: the arguments of ``python -m experiments fit``, without logger and checkpoint.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class SweepRun:
 
     @property
     def finished(self) -> bool:
-        """Whether a process that trained it ended well.
+        """Return whether a process that trained the run ended well.
 
         Raises:
             ValueError: its files are of a run with other arguments, or another configuration.
@@ -65,12 +65,12 @@ class SweepRun:
         if not self._marker.is_file():
             return False
         try:
-            found = json.loads(self._marker.read_text())
-            finished = bool(found.pop("finished"))
+            marked = json.loads(self._marker.read_text())
+            finished = bool(marked.pop("finished"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{str(self._marker)!r} cannot be read: delete this file, and the run goes on") from error
-        if found != (wanted := self._identity()):
-            changed = sorted({*found.get("arguments", [])} ^ {*wanted["arguments"]}) or ["the file of --config"]
+        if marked != (wanted := self._identity()):
+            changed = sorted({*marked.get("arguments", [])} ^ {*wanted["arguments"]}) or ["the file of --config"]
             raise ValueError(
                 f"{str(self._marker)!r} is of a run before the sweep was changed ({', '.join(changed)}): give --folder "
                 f"another folder, or delete {str(self.folder)!r}"
@@ -92,15 +92,15 @@ class SweepRun:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                close_fds=False,  # it shares the lock of its sweep
+                close_fds=False,  # the run shares the lock of its sweep
             )
 
     def end(self) -> None:
-        """Its process has ended well: it is not run again."""
+        """Note that the process has ended well, so that the run is not started again."""
         self._mark(finished=True)
 
     def result(self) -> Run:
-        """What it has left so far."""
+        """Read what the run has left so far."""
         return read_run(self._parts()[-1])
 
     def _go_on(self) -> list[str]:
@@ -114,13 +114,13 @@ class SweepRun:
             if checkpoint is None:
                 _clear(parts.pop(), why)
         version = f"version_{self.version}" + (f"_part_{_number(parts[-1]) + 1}" if parts else "")
-        place = {"save_dir": str(self.folder.parent), "name": self.folder.name, "version": version}
-        logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": place}
+        folder = {"save_dir": str(self.folder.parent), "name": self.folder.name, "version": version}
+        logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": folder}
         more = [] if checkpoint is None else [f"--ckpt_path={checkpoint}", "--weights_only=true"]
         return [f"--trainer.logger={json.dumps(logger)}", *more]
 
     def _parts(self) -> list[Path]:
-        """Folders of what was trained, in their order."""
+        """Return the folders of what was trained, in their order."""
         first = self.folder / f"version_{self.version}"
         later = [part for part in self.folder.glob(f"{first.name}_part_*") if part.name.rpartition("_")[2].isdecimal()]
         return [part for part in (first, *sorted(later, key=_number)) if part.is_dir()]
@@ -130,7 +130,7 @@ class SweepRun:
         return self.folder / f"version_{self.version}.json"
 
     def _identity(self) -> dict[str, Any]:
-        """What must not change between two processes of one run: its arguments, and what its YAML says."""
+        """Return what must not change between two processes of one run: its arguments, and what its YAML says."""
         config = next(a.partition("=")[2] for a in self.arguments if a.startswith("--config="))
         content = json.dumps(yaml.safe_load(Path(config).read_text()), sort_keys=True, default=str)
         return {
@@ -148,7 +148,7 @@ def _number(part: Path) -> int:
 
 
 def _clear(part: Path, why: str) -> None:
-    """Take a folder that cannot be gone on from out of the way; only one in which no step was made is removed."""
+    """Take away a folder from which no run can go on; only one in which no step was made is removed."""
     if _made_no_step(part):
         shutil.rmtree(part)
     else:
@@ -156,7 +156,7 @@ def _clear(part: Path, why: str) -> None:
 
 
 def _made_no_step(part: Path) -> bool:
-    """Whether it is certain: a fit that began leaves its record, and other files may be all that is left of one."""
+    """Return whether it is certain that no step was made: a fit that began leaves its record or other files."""
     files = {path.relative_to(part).as_posix() for path in part.rglob("*") if not path.is_dir()}
     if files <= BEFORE:
         return True
@@ -170,12 +170,12 @@ def _made_no_step(part: Path) -> bool:
 
 
 def _last_checkpoint(part: Path) -> tuple[Path | None, str]:
-    """Return the newest one that is whole; else None, and what is wrong with the newest."""
+    """Return the newest checkpoint that is whole; else None, and what is wrong with the newest."""
     wrong = []
     for path in sorted(part.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             read_checkpoint(path)
-        except ValueError as error:  # killed while it was written, or with objects in it
+        except ValueError as error:  # the run was killed while writing it, or it holds objects
             wrong.append(str(error))
             continue
         return path, ""

@@ -1,4 +1,4 @@
-"""Prints the seconds of the import and of the first calls of sparse inference, in a new process."""
+"""The seconds that importing sparse inference and its first calls take in a new process, printed as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...run.command import run_command
 
 
 def main(args: Sequence[str]) -> None:
-    """Print JSON; torch and Lightning are there before the clock starts, and so is the network."""
+    """Print the seconds; torch, Lightning and the network are there before the clock starts."""
     name, sparsity, seed, *image = args
     for library in ("torch", "pytorch_lightning", "torchmetrics"):
         importlib.import_module(library)

@@ -28,13 +28,13 @@ STARTS = 5
 
 
 def footprint(name: str, sparsity: float, image: Sequence[int], seed: int) -> list[Fact]:
-    """Sizes, load time, and first calls with an empty and a filled cache of compiled kernels."""
-    found = {**files(sparse_network(name, sparsity, seed)), **starts(name, sparsity, image, seed)}
-    return [Fact(name, sparsity, what, value, unit) for (what, unit), value in found.items()]
+    """Measure sizes, load time, and first calls with an empty and a filled cache of compiled kernels."""
+    values = {**files(sparse_network(name, sparsity, seed)), **starts(name, sparsity, image, seed)}
+    return [Fact(name, sparsity, what, value, unit) for (what, unit), value in values.items()]
 
 
 def files(network: nn.Module) -> Mapping[tuple[str, str], float]:
-    """MB of a ``state_dict`` and of files of :func:`save_sparse`, the least possible, and seconds of loading."""
+    """Measure MB of a ``state_dict`` and of files of :func:`save_sparse`, the least MB, and seconds of loading."""
     other = copy.deepcopy(network)
     with tempfile.TemporaryDirectory() as folder:
         dense, sparse, half = (Path(folder) / name for name in ("dense.pt", "sparse", "half"))
@@ -57,7 +57,7 @@ def files(network: nn.Module) -> Mapping[tuple[str, str], float]:
 
 
 def limit(network: nn.Module) -> float:
-    """Bytes of all values other than zeros in kernels, and of where those are, if masks were random."""
+    """Return the bytes of all values but the zeros of kernels, plus the entropy of masks as if they were random."""
     total = 0.0
     for name, tensor in network.state_dict().items():
         density = float(tensor.count_nonzero()) / max(1, tensor.numel())
@@ -70,8 +70,8 @@ def limit(network: nn.Module) -> float:
 
 
 def starts(name: str, sparsity: float, image: Sequence[int], seed: int) -> Mapping[tuple[str, str], float]:
-    """Seconds in two new processes, of which the second finds the kernels compiled; medians of such pairs."""
-    found = defaultdict(list)
+    """Measure seconds in pairs of new processes, of which the second finds the kernels compiled; return medians."""
+    seconds_of = defaultdict(list)
     for _ in range(STARTS):
         with tempfile.TemporaryDirectory() as cache:
             for state in ("empty", "filled"):
@@ -79,5 +79,5 @@ def starts(name: str, sparsity: float, image: Sequence[int], seed: int) -> Mappi
                 environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "OMP_NUM_THREADS": str(torch.get_num_threads())}
                 done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
                 for what, seconds in json.loads(done.stdout).items():
-                    found[f"{what}, {state} cache", "s"].append(seconds)
-    return {what: statistics.median(each) for what, each in found.items()}
+                    seconds_of[f"{what}, {state} cache", "s"].append(seconds)
+    return {what: statistics.median(each) for what, each in seconds_of.items()}

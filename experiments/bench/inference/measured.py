@@ -23,7 +23,7 @@ class Case:
 class Timing:
     """Median and quartiles of the milliseconds of a call, and the largest difference from eager torch's outputs.
 
-    The difference is one of the largest output.
+    The difference is divided by the largest output.
     """
 
     ms: float
@@ -34,7 +34,7 @@ class Timing:
 
 @dataclass
 class Measured:
-    """What was found for a case: timings by name, why others are missing, and what ours does layer by layer."""
+    """The results for a case: timings by name, why others are missing, and what SparseModel does layer by layer."""
 
     case: Case
     timings: dict[str, Timing] = field(default_factory=dict)
@@ -44,13 +44,13 @@ class Measured:
 
     @property
     def eager(self) -> float:
-        """Milliseconds of eager torch in the memory format in which it is faster."""
+        """Return the milliseconds of eager torch in the memory format in which it is faster."""
         return min(self.timings[name].ms for name in EAGER if name in self.timings)
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A number about a network that is no latency."""
+    """A number about a network that is not a latency."""
 
     network: str
     sparsity: float

@@ -21,7 +21,7 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     **{name: getattr(networks, name) for name in PLAIN},
 }
 
-IMAGES: Mapping[str, tuple[int, ...]] = {  # what they are made for, if it is not 3 x 224 x 224
+IMAGES: Mapping[str, tuple[int, ...]] = {  # the inputs of networks that do not take 3 x 224 x 224
     "Linear": (1024,),
     **dict.fromkeys(("LeNet5", "LeNet300100"), (1, 28, 28)),
     **dict.fromkeys(("ResNet20", "ResNet56"), (3, 32, 32)),
@@ -29,13 +29,13 @@ IMAGES: Mapping[str, tuple[int, ...]] = {  # what they are made for, if it is no
 
 
 def sparse_network(name: str, sparsity: float, seed: int) -> nn.Module:
-    """A network of :data:`NETWORKS` in eval mode with random masks, uniform but for its first layer, which is dense.
+    """Return a network of :data:`NETWORKS` in eval mode with random uniform masks; its first layer is dense.
 
     What is left of the weights is larger, so that activations stay as large as without masks.
     """
     torch.manual_seed(seed)
     network = NETWORKS[name]().eval()
-    weights = {weight: found.parameter for weight, found in select(network).items()}
+    weights = {weight: selected.parameter for weight, selected in select(network).items()}
     shapes = {weight: parameter.shape for weight, parameter in weights.items()}
     counts = Uniform(first_layer_dense=len(shapes) > 1)(shapes, sparsity)
     masks = Masks.random(shapes, counts, seed=seed)
@@ -47,13 +47,13 @@ def sparse_network(name: str, sparsity: float, seed: int) -> nn.Module:
 
 
 def sparsity_of(network: nn.Module) -> float:
-    """Fraction of zeros in kernels, over all of them."""
+    """Return the fraction of zeros in all kernels together."""
     kernels = [parameter for parameter in network.parameters() if parameter.dim() > 1]
     return 1 - sum(int(kernel.count_nonzero()) for kernel in kernels) / sum(kernel.numel() for kernel in kernels)
 
 
 def test_image(cli: LightningCLI) -> Tensor:
-    """The first image of a module's test data, as a batch."""
+    """Return the first image of a module's test data, as a batch."""
     cli.datamodule.prepare_data()
     cli.datamodule.setup("test")
     batch = next(iter(cli.datamodule.test_dataloader()))

@@ -1,4 +1,4 @@
-"""What runs a sparse network: ours, and what it is measured against."""
+"""The runtimes of a sparse network: SparseModel, and what it is measured against."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Subject:
 
     @cached_property
     def graph(self) -> Path:
-        """The network as ONNX."""
+        """Return the file of the network as ONNX."""
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not installed
         path = self.folder / "network.onnx"
         export_onnx(self.network, path, self.image)
@@ -47,12 +47,12 @@ class Subject:
 
 
 def numbers(output: Any) -> Tensor:
-    """All outputs in one row."""
+    """Return all outputs in one row."""
     return torch.cat([torch.as_tensor(part).float().flatten() for part in found(object, output)])
 
 
 def difference(output: Any, wanted: Tensor) -> float:
-    """The largest from the wanted :func:`numbers`, of the largest of them."""
+    """Return the largest difference from the wanted outputs, divided by the largest of these."""
     return float((numbers(output) - wanted).abs().max() / wanted.abs().max())
 
 
@@ -72,7 +72,7 @@ def eager_channels_last(subject: Subject) -> Run:
 
 
 def inductor(subject: Subject) -> Run:
-    """Channels last, where it is faster; its option ``freezing`` made a ResNet-50 no faster."""
+    """Compile with torch, channels last, where it is faster; its option ``freezing`` made a ResNet-50 no faster."""
     torch._dynamo.reset()
     network, image = _channels_last(subject)
     return _of_module(torch.compile(network), image)
@@ -112,7 +112,7 @@ class CSRLayer(nn.Module):
 
 
 def csr(subject: Subject) -> Run:
-    """Torch has no sparse convolution, so that those of more than a pixel stay dense."""
+    """Hold weights as CSR; torch has no sparse convolution, so that those of more than a pixel stay dense."""
     network = nn.Sequential(copy.deepcopy(subject.network))
     layers = {
         name: layer
@@ -128,7 +128,7 @@ def csr(subject: Subject) -> Run:
 
 
 def _is_sparse_product(layer: nn.Linear | nn.Conv2d) -> bool:
-    """Whether it is a product with a matrix, at each pixel, of more zeros than not."""
+    """Return whether a layer multiplies each pixel by a matrix in which most entries are zeros."""
     if isinstance(layer, nn.Conv2d) and (
         (layer.kernel_size, layer.stride, layer.padding) != ((1, 1), (1, 1), (0, 0)) or layer.groups > 1
     ):

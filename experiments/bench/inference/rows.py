@@ -1,4 +1,4 @@
-"""Rows of what benches of sparse inference found."""
+"""The rows of results that the benches of sparse inference write."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ MORE = ("numba", "onnxruntime", "openvino")
 
 
 def append_rows(path: Path, measured: Sequence[Measured], facts: Sequence[Fact], seed: int) -> None:
-    """One row for each number, all of one ``run``: only within one do times compare."""
+    """Append a row for each number, all with the same ``run``: times compare within one run alone."""
     same = {"run": datetime.now().isoformat(timespec="seconds"), "data": "random", "seed": seed, **source()}
     for row in (*_timings(measured), *_facts(facts)):
         append_row(path, {**row, **same}, COLUMNS)
 
 
 def source() -> dict[str, str]:
-    """Provenance, with the versions of runtimes and what the processor can do."""
-    found = provenance()
+    """Return the provenance, with the versions of runtimes and what the processor can do."""
+    general = provenance()
     versions = [f"{name} {installed}" for name in MORE if (installed := _version(name))]
     capability = torch.backends.cpu.get_cpu_capability()
     amx = " with AMX" if torch.cpu._is_amx_tile_supported() else ""
     return {
-        **found,
-        "versions": ", ".join([found["versions"], *versions]),
-        "machine": f"{found['machine']}, {capability}{amx}",
+        **general,
+        "versions": ", ".join([general["versions"], *versions]),
+        "machine": f"{general['machine']}, {capability}{amx}",
     }
 
 
@@ -48,12 +48,12 @@ def _version(name: str) -> str | None:
 
 
 def _timings(measured: Sequence[Measured]) -> Iterator[Mapping[str, object]]:
-    for found in measured:
-        case = {"network": found.case.network, "batch": found.case.batch, "sparsity": found.case.sparsity}
-        case["image"] = "x".join(map(str, found.case.image))
-        for name, timing in found.timings.items():
+    for result in measured:
+        case = {"network": result.case.network, "batch": result.case.batch, "sparsity": result.case.sparsity}
+        case["image"] = "x".join(map(str, result.case.image))
+        for name, timing in result.timings.items():
             spread = {"value": f"{timing.ms:.4g}", "low": f"{timing.low:.4g}", "high": f"{timing.high:.4g}"}
-            row = {"what": name, "unit": "ms", "error": f"{timing.error:.1e}", "minutes": f"{found.minutes:.1f}"}
+            row = {"what": name, "unit": "ms", "error": f"{timing.error:.1e}", "minutes": f"{result.minutes:.1f}"}
             yield {**case, **row, **spread}
 
 

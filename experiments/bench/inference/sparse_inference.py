@@ -1,4 +1,4 @@
-"""How fast sparse networks run: SparseModel against torch and other runtimes, in turns in one process.
+"""Measure how fast sparse networks run: SparseModel against torch and other runtimes, in turns in one process.
 
 Without a network or a checkpoint: a table of networks, then sizes on disk and first calls.
 """
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ...pages.inference_page import EAGER, OURS, milliseconds
 from ...run.command import command_parser, one_line
 from ...run.configuration import run_name
-from ...run.trained import trained
+from ...run.trained import load_trained
 from .footprint import footprint
 from .measured import Case, Measured, Timing
 from .networks import IMAGES, NETWORKS, sparse_network, sparsity_of, test_image
@@ -32,7 +32,7 @@ from .peers import PEERS, Run, Subject, difference, numbers
 from .rows import append_rows
 
 SEED, ROUNDS, PAUSE = 0, 10, 0.01
-CALLS, TURN = 5, 0.05  # a turn is so many calls, or more until it takes so many seconds
+CALLS, TURN = 5, 0.05  # the least number of calls in a turn, and its least seconds
 
 
 CASES = [
@@ -44,8 +44,8 @@ CASES = [
 
 
 def measure(case: Case, network: nn.Module, image: Tensor, peers: Sequence[str], rounds: int) -> Measured:
-    """Call everything by turns; what cannot run is said in ``missing``."""
-    begun, found = time.perf_counter(), Measured(case)
+    """Call all peers in turns; ``missing`` says why a peer cannot run."""
+    begun, measured = time.perf_counter(), Measured(case)
     runs: dict[str, Run] = {}
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(network, image, Path(folder))
@@ -53,24 +53,24 @@ def measure(case: Case, network: nn.Module, image: Tensor, peers: Sequence[str],
             try:
                 runs[name] = PEERS[name](subject)
                 runs[name]()
-            except Exception as error:  # whatever a peer runs into, the table says so
+            except Exception as error:  # a peer may fail in any way, and the table says how
                 if name in (OURS, *EAGER[:1]):
                     raise
                 runs.pop(name, None)
-                found.missing[name] = one_line(error)
+                measured.missing[name] = one_line(error)
         wanted = numbers(runs[EAGER[0]]())
         errors = {name: difference(run(), wanted) for name, run in runs.items()}
         seconds = by_turns(runs, rounds)
     for name, values in seconds.items():
         low, middle, high = (1e3 * value for value in statistics.quantiles(values, n=4))
-        found.timings[name] = Timing(middle, low, high, errors[name])
-    found.report = subject.ours.report()
-    found.minutes = (time.perf_counter() - begun) / 60
-    return found
+        measured.timings[name] = Timing(middle, low, high, errors[name])
+    measured.report = subject.ours.report()
+    measured.minutes = (time.perf_counter() - begun) / 60
+    return measured
 
 
 def by_turns(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call. Before a turn threads of the one before come to rest, and a call fetches the weights."""
+    """Return the seconds of each call; before a turn other threads come to rest, and a call fetches the weights."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -81,31 +81,33 @@ def by_turns(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Seconds of a call."""
+    """Return the seconds of a call."""
     begun = time.perf_counter()
     run()
     return time.perf_counter() - begun
 
 
-def table(found: Measured) -> Table:
-    """Milliseconds of all, the fastest first; how many times as fast as eager torch; relative errors of outputs."""
-    case = found.case
+def table(measured: Measured) -> Table:
+    """Draw milliseconds, the fastest first, the speed over eager torch, and the relative errors of outputs."""
+    case = measured.case
     shape = " x ".join(map(str, (case.batch, *case.image)))
     title = f"{case.network}, {case.sparsity:.0%} sparse, input {shape}, {torch.get_num_threads()} threads"
-    missing = [f"{name}: {reason}" for name, reason in found.missing.items()]
+    missing = [f"{name}: {reason}" for name, reason in measured.missing.items()]
     drawn = Table(title=title, caption="\n".join(["not measured:", *missing]) if missing else None)
     for column in ("", "ms", "quartiles", "over eager", "error"):
         drawn.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, timing in sorted(found.timings.items(), key=lambda item: item[1].ms):
+    for name, timing in sorted(measured.timings.items(), key=lambda item: item[1].ms):
         quartiles = f"{milliseconds(timing.low)} .. {milliseconds(timing.high)}"
-        drawn.add_row(name, milliseconds(timing.ms), quartiles, f"{found.eager / timing.ms:.2f}", f"{timing.error:.0e}")
+        drawn.add_row(
+            name, milliseconds(timing.ms), quartiles, f"{measured.eager / timing.ms:.2f}", f"{timing.error:.0e}"
+        )
     return drawn
 
 
 def chosen_cases(chosen: argparse.Namespace) -> Iterator[tuple[Case, nn.Module, Tensor]]:
-    """The one that the arguments name, or all of the table."""
+    """Yield the case that the arguments name, or all cases of the table."""
     if chosen.checkpoint:
-        cli = trained(chosen.checkpoint, chosen.config, data=chosen.data)
+        cli = load_trained(chosen.checkpoint, chosen.config, data=chosen.data)
         image = torch.cat([test_image(cli)] * chosen.batch)
         name = run_name(chosen.checkpoint, chosen.config)
         case = Case(name, round(sparsity_of(cli.model.network), 4), chosen.batch, tuple(image.shape[1:]))

@@ -1,4 +1,4 @@
-"""Trained networks as SparseModels: score on all test data, size and latency, beside the dense module's."""
+"""Measure trained networks as SparseModels: score on all test data, size and latency, beside the dense module's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ...pages.inference_page import EAGER, OURS
 from ...run.command import command_parser
 from ...run.configuration import run_name
 from ...run.rows import append_row
-from ...run.trained import trained
+from ...run.trained import load_trained
 from .networks import test_image
 from .peers import PEERS, Subject, difference, numbers
 from .rows import source
@@ -37,9 +37,9 @@ COLUMNS = [
 
 
 def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: int) -> dict[str, Any]:
-    """One row: the network goes through a file of :func:`save_sparse` and is then run dense, and as a SparseModel."""
+    """Return a row; the network goes through a file of :func:`save_sparse` and then runs dense and as a SparseModel."""
     begun = time.perf_counter()
-    cli = trained(checkpoint, config, data=data)
+    cli = load_trained(checkpoint, config, data=data)
     masks = read_masks(checkpoint)
     network, image = cli.model.network, test_image(cli)
     sizes = _through_files(network, {name.removeprefix("network."): mask for name, mask in masks.items()})
@@ -47,7 +47,7 @@ def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: in
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(network, image, Path(folder))
         runs = {name: PEERS[name](subject) for name in (OURS, *EAGER)}
-        seconds = {name: statistics.median(found) for name, found in by_turns(runs, rounds).items()}
+        seconds = {name: statistics.median(values) for name, values in by_turns(runs, rounds).items()}
         wanted = numbers(runs[EAGER[0]]())
         error = difference(runs[OURS](), wanted)
     cli.model.network = subject.ours
@@ -70,7 +70,7 @@ def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: in
 
 
 def _through_files(network: nn.Module, masks: dict[str, torch.Tensor]) -> dict[str, int]:
-    """Bytes on disk, as torch and as :func:`save_sparse` write them; the network is read from the latter."""
+    """Return bytes on disk, as torch and as :func:`save_sparse` write them; the network is read from the latter."""
     with tempfile.TemporaryDirectory() as folder:
         dense, sparse = Path(folder) / "dense.pt", Path(folder) / "sparse.safetensors"
         torch.save(network.state_dict(), dense)
@@ -80,7 +80,7 @@ def _through_files(network: nn.Module, masks: dict[str, torch.Tensor]) -> dict[s
 
 
 def _score(cli: LightningCLI) -> tuple[str, float]:
-    """Name and value, on all test data."""
+    """Return name and value of the score on all test data."""
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=1,
@@ -88,12 +88,12 @@ def _score(cli: LightningCLI) -> tuple[str, float]:
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    [found] = trainer.test(cli.model, cli.datamodule, verbose=False)
-    return next((name, value) for name, value in found.items() if name != "test/loss")
+    [scores] = trainer.test(cli.model, cli.datamodule, verbose=False)
+    return next((name, value) for name, value in scores.items() if name != "test/loss")
 
 
 def main(args: Sequence[str]) -> None:
-    """Print a line a checkpoint, and append rows if there is a file for them."""
+    """Print a line for each checkpoint, and append rows if there is a file for them."""
     parser = command_parser("bench sparse-trained", __doc__)
     parser.add_argument("checkpoints", type=Path, nargs="+", help="of runs of python -m experiments fit")
     parser.add_argument("--config", type=Path, help="the runs' YAML file; default: config.yaml in each run's folder")
@@ -104,7 +104,7 @@ def main(args: Sequence[str]) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     for checkpoint in chosen.checkpoints:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Lightning's, of loaders without workers
+            warnings.simplefilter("ignore")  # Lightning warns of loaders without workers
             row = measure(checkpoint, chosen.config, chosen.data, chosen.rounds)
         Console().print(
             f"{row['config']}, {float(row['sparsity']):.1%} sparse: {row['score']} {row['dense_score']} dense, "

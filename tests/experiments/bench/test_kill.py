@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from callbacks import read_checkpoint
-from experiments.bench.kill import DEATHS, differences, disturbed, kill
+from experiments.bench.kill import DEATHS, differences, kill, run_with_kills
 from experiments.bench.mortal_fit import LOTTERY, NAMES, PLACES, Curve
 
 
@@ -31,15 +31,15 @@ class Scripted(random.Random):
 
 
 def test_killed_in_every_place_a_fit_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    disturbed(tmp_path / "whole", "RigL", 0, random.Random(0), 0.0)
-    assert disturbed(tmp_path / "killed", "RigL", len(PLACES), Scripted(PLACES), 0.0) == list(PLACES)
+    run_with_kills(tmp_path / "whole", "RigL", 0, random.Random(0), 0.0)
+    assert run_with_kills(tmp_path / "killed", "RigL", len(PLACES), Scripted(PLACES), 0.0) == list(PLACES)
     assert list(differences(tmp_path / "killed", tmp_path / "whole")) == []
 
 
 def test_a_lottery_killed_between_and_in_its_fits_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    disturbed(tmp_path / "whole", LOTTERY, 0, random.Random(0), 0.0)
+    run_with_kills(tmp_path / "whole", LOTTERY, 0, random.Random(0), 0.0)
     assert len(list((tmp_path / "whole").rglob("end.ckpt"))) == 3
-    deaths = disturbed(tmp_path / "killed", LOTTERY, 6, Scripted(2 * ("in a step", *PLACES[2:])), 0.0)
+    deaths = run_with_kills(tmp_path / "killed", LOTTERY, 6, Scripted(2 * ("in a step", *PLACES[2:])), 0.0)
     assert len(deaths) == 6
     assert list(differences(tmp_path / "killed", tmp_path / "whole")) == []
 
@@ -52,7 +52,7 @@ def test_kills_from_outside(tmp_path: Path) -> None:
 
 def test_differences_are_seen(tmp_path: Path) -> None:
     for name in "one", "other":
-        disturbed(tmp_path / name, "SET", 0, random.Random(0), 0.0)
+        run_with_kills(tmp_path / name, "SET", 0, random.Random(0), 0.0)
     assert list(differences(tmp_path / "one", tmp_path / "other")) == []
     checkpoint = read_checkpoint(tmp_path / "other/end.ckpt")
     weight = next(iter(checkpoint["state_dict"].values()))

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import HessianSpectrum
 from callbacks.sparsity import Exact, Lanczos, SpectrumMethod
-from experiments.run.progress import TimeLeft, progress, shown, tracked
+from experiments.run.progress import TimeLeft, progress, track, with_bars
 from lightning_modules import SparseClassifier
 
 
@@ -31,7 +31,7 @@ def test_the_time_left_is_of_what_was_done_here() -> None:
 
 def test_pieces_are_counted() -> None:
     bars = progress()
-    seen = [(piece, bars.tasks[0].completed) for piece in tracked(bars, "abc", "letters")]
+    seen = [(piece, bars.tasks[0].completed) for piece in track(bars, "abc", "letters")]
     assert seen == [("a", 0), ("b", 1), ("c", 2)]
     assert bars.tasks[0].completed == bars.tasks[0].total == 3
 
@@ -42,13 +42,13 @@ def test_bars_are_drawn_in_a_terminal_alone(
     for terminal in (False, True):
         monkeypatch.setattr(Console, "is_terminal", terminal)
         with progress() as bars:
-            list(tracked(bars, "abc", "letters"))
+            list(track(bars, "abc", "letters"))
             bars.console.print("a run is done")
         printed = capsys.readouterr().out
         assert ("letters" in printed) == terminal
         assert "a run is done" in printed
         bar, monitor = RichProgressBar(), HessianSpectrum(at_steps=[0])
-        shown(pl.Trainer(callbacks=[bar, monitor], logger=False, enable_checkpointing=False))
+        with_bars(pl.Trainer(callbacks=[bar, monitor], logger=False, enable_checkpointing=False))
         assert bar.is_enabled == (monitor.progress is not None) == terminal
 
 
@@ -68,7 +68,7 @@ def test_a_hessian_has_a_bar_below_that_of_its_fit(method: SpectrumMethod, monke
     module = SparseClassifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 2)
     samples = DataLoader(TensorDataset(torch.rand(8, 4), torch.arange(8) % 2), batch_size=4)
     arguments = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
-    shown(pl.Trainer(max_steps=3, callbacks=[Watched(), monitor], **arguments)).fit(module, samples)
+    with_bars(pl.Trainer(max_steps=3, callbacks=[Watched(), monitor], **arguments)).fit(module, samples)
     all_ = {"Exact": 10, "Lanczos": 2 * 5}[type(method).__name__]
     bars = [(done, visible) for _, done, of, visible in seen if of == all_]
     whole = [(done, done < all_) for done in range(1, all_ + 1)]

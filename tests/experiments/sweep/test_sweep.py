@@ -20,7 +20,7 @@ from experiments import cli
 from experiments.report.runs import find_runs
 from experiments.sweep.command import main as run_sweep
 from experiments.sweep.command import train
-from experiments.sweep.sweep_file import Combination, Sweep, arguments_of, read_sweep
+from experiments.sweep.sweep_file import Combination, Sweep, command_arguments, read_sweep
 from experiments.sweep.sweep_run import SweepRun
 from lightning_modules import SparseClassifier
 
@@ -352,7 +352,7 @@ def test_the_command_line_takes_every_argument_of_the_projects_sweeps(
 ) -> None:
     monkeypatch.chdir(ROOT)
     for combination in each_argument_with_each_configuration(read_sweep(path)):
-        parsed = parse(arguments_of(combination))
+        parsed = parse(command_arguments(combination))
         method = parsed.trainer.callbacks[-1].init_args
         assert parsed.trainer.max_steps == parsed.model.init_args.scheduler.init_args.T_max
         assert method.sparsity == combination.get("trainer.callbacks.sparsity", 0.95)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from experiments.sweep.sweep_file import Sweep, arguments_of, read_sweep
+from experiments.sweep.sweep_file import Sweep, command_arguments, read_sweep
 
 ROOT = Path(__file__).parents[3]
 SWEEPS = sorted((ROOT / "experiments" / "sweeps").glob("*.yaml"))
@@ -33,7 +33,7 @@ def sweep_of(folder: Path, parameters: dict[str, Any], **more: Any) -> Sweep:
 
 def test_a_grid_is_every_combination_in_order(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, {"x": {"values": [1, 2]}, "z": {"value": 3}, "trainer.y": {"values": ["a", None]}})
-    found = [arguments_of(combination) for combination in sweep.combinations()]
+    found = [command_arguments(combination) for combination in sweep.combinations()]
     assert found == [
         ["--config=a.yaml", f"--trainer.y={y}", f"--x={x}", "--z=3"] for y in ("a", None) for x in (1, 2)
     ]  # safe_dump sorts
@@ -159,4 +159,4 @@ def test_the_files_of_the_project_give_the_arguments_of_the_agent(path: Path) ->
     assert len(names) == len(combinations) == int(said[1])
     for combination in combinations:
         args = {name: {"value": value} for name, value in combination.items()}
-        assert arguments_of(combination) == create_sweep_command_args({"args": args})["args"]
+        assert command_arguments(combination) == create_sweep_command_args({"args": args})["args"]
