@@ -17,10 +17,10 @@ from callbacks.owner import masks_of
 from .dashboard import Dashboard
 from .run.command import PROGRAM
 from .run.configuration import RunCLI
+from .run.console_tables import cost_table, sparsity_table
 from .run.progress import with_bars
 from .run.run_names import name_runs, wandb_loggers
 from .run.run_record import RunRecord
-from .run.summary import cost_table, sparsity_table
 from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
 
@@ -70,10 +70,6 @@ def main(args: Sequence[str] | None = None) -> SparseCLI:
     """
     try:
         return SparseCLI(
-            pl.LightningModule,
-            pl.LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": PROGRAM},
             args=list(args) if args is not None else None,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from callbacks import methods
@@ -17,6 +16,7 @@ from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindo
 from lightning_modules import networks
 
 from .run.command import command_parser, run_old_form
+from .run.console_tables import number_table
 
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {"uniform": Uniform, "ER": ER, "ERK": ERK}
 
@@ -146,9 +146,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if chosen.json:
         print(json.dumps(costs, indent=2))
         return
-    table = Table(title=f"{chosen.network}, {' x '.join(map(str, chosen.input))}")
-    table.add_column("")
-    table.add_column("", justify="right")
+    table = number_table(f"{chosen.network}, {' x '.join(map(str, chosen.input))}", "", "")
     for name, value in costs.items():
         table.add_row(name.replace("_", " "), f"{value:,.4g}" if isinstance(value, float) else str(value))
     Console().print(table)

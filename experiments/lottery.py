@@ -182,10 +182,6 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
     """
     try:
         cli = LotteryCLI(
-            pl.LightningModule,
-            pl.LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
             save_config_callback=None,
             load_from_checkpoint_support=False,  # the module would hold this object, which cannot be copied
             run=False,

@@ -29,10 +29,10 @@ from .dashboard import Dashboard
 from .report.metrics_file import read_metrics
 from .report.write import write_report
 from .run.command import command_parser, run_old_form
+from .run.console_tables import sparsity_table
 from .run.progress import with_bars
 from .run.rows import append_row
 from .run.run_record import RunRecord
-from .run.summary import sparsity_table
 from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
 FOLDER = Path("runs/quickstart")
@@ -74,27 +74,7 @@ def train(
     )
     sparse = arm.method(sparsity=SPARSITY, initialization=arm.initialization, seed=SEED)
     log = CSVLogger(folder, name=arm.name)
-    set_wandb_mode()
-    wandb = WandbLogger(
-        project="sparse-lightning",
-        group="quickstart",
-        job_type=arm.name,
-        name=f"{arm.name}-seed{SEED}",
-        save_dir=folder,
-        settings={"quiet": True},
-    )
-    monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
-    trainer = with_bars(
-        pl.Trainer(
-            accelerator="cpu",
-            max_steps=steps,
-            max_epochs=-1,
-            logger=[log, wandb],
-            callbacks=[*monitors, sparse, RichProgressBar(), RunRecord(), Dashboard()],
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
-    )
+    trainer = _make_trainer(arm, steps, sparse, log, folder)
     mnist = MNISTDataModule(**{"val_size": 5000, "seed": SEED, **data})
     begin_runs(trainer)
     trainer.fit(module, mnist)
@@ -113,6 +93,29 @@ def train(
     }
     Console().print(sparsity_table(sparse.masks), crop=False)
     return row, norms, Path(log.log_dir)
+
+
+def _make_trainer(arm: Arm, steps: int, sparse: MaskOwner, log: CSVLogger, folder: Path) -> pl.Trainer:
+    set_wandb_mode()
+    wandb = WandbLogger(
+        project="sparse-lightning",
+        group="quickstart",
+        job_type=arm.name,
+        name=f"{arm.name}-seed{SEED}",
+        save_dir=folder,
+        settings={"quiet": True},
+    )
+    monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        logger=[log, wandb],
+        callbacks=[*monitors, sparse, RichProgressBar(), RunRecord(), Dashboard()],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    return with_bars(trainer)
 
 
 def gradient_norms(run: Path) -> dict[int, float]:

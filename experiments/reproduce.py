@@ -16,7 +16,7 @@ from .cli import main as run
 from .run.command import command_parser, run_old_form
 from .run.configuration import seed_arguments
 from .run.provenance import provenance
-from .run.rows import append_row, read_rows
+from .run.rows import append_row, runs_without_rows
 
 RESULTS = Path("experiments/results/mnist.csv")
 COLUMNS = [
@@ -34,25 +34,20 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path, more: Sequen
         results: CSV file.
         more: arguments of the command line besides the file's.
     """
-    finished = {(row["config"], int(row["seed"])) for row in read_rows(results)}
-    for seed in seeds:
-        for config in configs:
-            if (config.stem, seed) in finished:
-                print(f"{config.stem}, seed {seed}: already in {results}")
-                continue
-            source = provenance()
-            start = time.perf_counter()
-            cli = run(["fit", "--config", str(config), *seed_arguments(config, seed), *more])
-            row = {
-                "config": config.stem,
-                "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
-                "seed": seed,
-                "steps": cli.trainer.global_step,
-                "test_acc": f"{float(cli.trainer.callback_metrics['test/acc']):.4f}",
-                **costs(cli),
-                "minutes": f"{(time.perf_counter() - start) / 60:.1f}",
-            }
-            append_row(results, {**row, **source}, COLUMNS)
+    for config, seed in runs_without_rows(configs, seeds, results):
+        source = provenance()
+        start = time.perf_counter()
+        cli = run(["fit", "--config", str(config), *seed_arguments(config, seed), *more])
+        row = {
+            "config": config.stem,
+            "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
+            "seed": seed,
+            "steps": cli.trainer.global_step,
+            "test_acc": f"{float(cli.trainer.callback_metrics['test/acc']):.4f}",
+            **costs(cli),
+            "minutes": f"{(time.perf_counter() - start) / 60:.1f}",
+        }
+        append_row(results, {**row, **source}, COLUMNS)
 
 
 def costs(cli: LightningCLI) -> dict[str, str]:

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,6 +26,8 @@ from datamodules import CIFAR10DataModule, ImageNetDataModule
 from datamodules.cifar.images import CIFARImages
 from datamodules.imagenet.samples import MEAN, STD
 from lightning_modules.networks import ResNet20, ResNet50
+
+from ..run.console_tables import number_table
 
 ROUNDS, WORKERS = 5, 2
 Sample = tuple[Tensor, int]
@@ -118,9 +119,7 @@ def ready(batch: Any) -> Any:
 
 
 def report(console: Console, title: str, speeds: Mapping[str, float]) -> None:
-    table = Table(title=title)
-    for column in ("what", "images/s", "times training", "times plain"):
-        table.add_column(column, justify="left" if column == "what" else "right")
+    table = number_table(title, "what", "images/s", "times training", "times plain")
     for name, rate in speeds.items():
         table.add_row(name, f"{rate:.0f}", f"{rate / speeds['training']:.1f}", f"{rate / speeds['plain, Pillow']:.1f}")
     console.print(table)

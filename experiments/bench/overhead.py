@@ -16,7 +16,6 @@ from typing import Literal
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
@@ -25,6 +24,7 @@ from callbacks import RigL
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5, ResNet18, ResNet50
 
+from ..run.console_tables import number_table
 from ..run.tracking import finish_wandb
 from . import arms
 from .arms import ARMS, SPARSITY, Arm
@@ -198,9 +198,9 @@ def compare(
 ) -> None:
     """Print a table for each case."""
     for case in cases:
-        table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {where}")
-        for column in ("Trainer with", "ms a step", "ratio to without"):
-            table.add_column(column, justify="left" if column == "Trainer with" else "right")
+        table = number_table(
+            f"{case.name}, {SPARSITY:.0%} sparse, {where}", "Trainer with", "ms a step", "ratio to without"
+        )
         for name in names:
             seconds, ratio = measure(case, ARMS[name], accelerator)
             table.add_row(name, f"{seconds * 1e3:.2f}", f"{ratio:.4f}")

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from datamodules import LSP_SKELETON, LSPDataModule, PoseAugmentation, PoseDataModule, SyntheticPoseDataModule
@@ -23,6 +22,7 @@ from lightning_modules.networks import RePose, SimpleBaseline
 from lightning_modules.pose.heatmaps import heatmap_loss
 
 from ..pose.costs import SIZES, kinematics
+from ..run.console_tables import number_table
 
 SIZE, ROUNDS = 256, 7
 TREE = kinematics(LSP_SKELETON)
@@ -58,9 +58,14 @@ def image(batch: int) -> Tensor:
 def inference(console: Console) -> None:
     """Measure latency and throughput, eager and compiled."""
     networks = {name: network.eval() for name, network in rivals().items()}
-    table = Table(title=f"inference at {SIZE}x{SIZE} px, {torch.get_num_threads()} threads")
-    for column in ("network", "ms, batch 1", "compiled", "images/s, batch 32", "compiled"):
-        table.add_column(column, justify="left" if column == "network" else "right")
+    table = number_table(
+        f"inference at {SIZE}x{SIZE} px, {torch.get_num_threads()} threads",
+        "network",
+        "ms, batch 1",
+        "compiled",
+        "images/s, batch 32",
+        "compiled",
+    )
     compiled: dict[str, Any] = {name: torch.compile(network) for name, network in networks.items()}
     measured = [
         in_turns({name: partial(run, image(batch)) for name, run in runners.items()}, rounds)
@@ -93,9 +98,7 @@ def training(console: Console, batch: int = 4) -> float:
         for name, network in networks.items()
     }
     seconds = in_turns({name: partial(step, network) for name, network in ready.items()})
-    table = Table(title=f"training step of base, batch {batch}, bfloat16")
-    for column in ("updates", "ms", "share of the step"):
-        table.add_column(column, justify="left" if column == "updates" else "right")
+    table = number_table(f"training step of base, batch {batch}, bfloat16", "updates", "ms", "share of the step")
     for name, taken in seconds.items():
         table.add_row(name, f"{1e3 * taken:.0f}", f"{1 - seconds['no updates'] / taken:.1%}")
     console.print(table)

@@ -12,7 +12,6 @@ from functools import partial
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
@@ -22,6 +21,7 @@ from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import ResNet50
 
+from ..run.console_tables import number_table
 from .arms import SPARSITY
 from .quiet_trainer import quiet_trainer
 
@@ -78,9 +78,13 @@ def measure(network: nn.Module, owner: MaskOwner, images: Tensor, updates: int =
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    table = Table(title=f"ResNet-50, batch 32, 224x224 px, {SPARSITY:.0%} sparse, {torch.get_num_threads()} threads")
-    for column in ("updates of", "s an update", "s a step", f"share of the time, every {EVERY} steps"):
-        table.add_column(column, justify="left" if column == "updates of" else "right")
+    table = number_table(
+        f"ResNet-50, batch 32, 224x224 px, {SPARSITY:.0%} sparse, {torch.get_num_threads()} threads",
+        "updates of",
+        "s an update",
+        "s a step",
+        f"share of the time, every {EVERY} steps",
+    )
     for name, make in METHODS.items():
         torch.manual_seed(0)
         update, step = measure(ResNet50(), make(), torch.randn(32, 3, 224, 224))

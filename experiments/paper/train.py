@@ -11,11 +11,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from callbacks import GradientFlowMonitor, HessianSpectrum
+from callbacks import GradientFlowMonitor, HessianSpectrum, MaskOwner
 from callbacks.checkpoint import STATE_KEY, owner_state
 from callbacks.files.safe_files import read_safely, write_whole
 from callbacks.sparsity import Masks
@@ -58,49 +58,32 @@ class Start(pl.Callback):
 
 
 def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = None) -> dict[str, object]:
-    """Train and test; write the product and return the row of the results.
+    """Train and test one run, write its product, and return its row of the results.
 
-    ``progress`` is that of its HessianSpectrum, if it has one. Its minutes are the process's own on its one core,
-    whatever else the machine does meanwhile.
+    The product is a file of plain tensors: ``start`` and ``end`` (weights of the network), ``probabilities``
+    (test samples, classes), ``row``, and, if there are masks, the state that ``masks_from`` reads. The minutes in the
+    row are those of this process on its one core, whatever else the machine does meanwhile.
 
-    The product is a file of plain tensors: ``start``, ``end`` (weights of the network), ``probabilities``
-    (test samples, classes), ``row``, and, where masks are, the state that ``masks_from`` reads.
+    Args:
+        arm: the arm to train.
+        seed: the seed of the run.
+        settings: the settings of the study.
+        progress: is called with the progress of the Hessians that the arm measures.
     """
     torch.set_num_threads(1)
     begun, source = time.process_time(), provenance()
     product = settings.product(arm.name, seed)
     if product.parent.is_dir() and any(product.parent.iterdir()):
         set_aside(product.parent, "a run there was killed, or its product is made again")
-    pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
     # Fresh weights depend on the seed alone, so that methods can be compared, and differ from those of pruned runs.
     origin = "pruned" if arm.name == "pruned" else "fresh"
     drawn = _seed(origin, 0 if arm.weights == "same" else seed)
     pl.seed_everything(drawn, verbose=False)
-    network = arm.network().to(memory_format=torch.channels_last)  # a third faster than the default
-    if pruned and arm.weights in ("start", "end"):
-        network.load_state_dict(read_product(pruned)[arm.weights])
-    owner = None
-    if arm.method:
-        owner = arm.method(seed=drawn, **({"masks_from": pruned} if pruned else {}))
+    network, owner = _make_network(arm, settings, drawn)
     mnist = MNISTDataModule(seed=_seed(arm.name, seed), **{"val_size": 0, **dict(settings.data)})
     start = Start()
-    monitors: list[pl.Callback] = [GradientFlowMonitor(every_n_steps=100, probe_batch=1000)]
-    if arm.spectra:
-        hessians = HessianSpectrum(around_updates=arm.spectra, folder=product.parent / "hessian")
-        hessians.progress = progress
-        monitors.append(hessians)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=settings.steps_of(arm),
-        max_epochs=-1,
-        logger=CSVLogger(product.parent, name="", version=""),
-        callbacks=[*monitors, *([owner] if owner else []), start],
-        log_every_n_steps=100,
-        limit_val_batches=0,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
+    callbacks = [*_monitors(arm, product.parent, progress), *([owner] if owner else []), start]
+    trainer = _make_trainer(product.parent, settings.steps_of(arm), callbacks)
     module = SparseClassifier(
         network,
         num_classes=10,
@@ -126,6 +109,40 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
         kept["callbacks"] = {STATE_KEY: owner_state(owner.masks, [trainer.global_step])}
     write_whole(kept, product)
     return row
+
+
+def _make_network(arm: Arm, settings: Settings, seed: int) -> tuple[nn.Module, MaskOwner | None]:
+    """Return the network of an arm with its first weights, and the owner of its masks, if it has any."""
+    pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
+    network: nn.Module = arm.network().to(memory_format=torch.channels_last)  # a third faster than the default
+    if pruned and arm.weights in ("start", "end"):
+        network.load_state_dict(read_product(pruned)[arm.weights])
+    owner = arm.method(seed=seed, **({"masks_from": pruned} if pruned else {})) if arm.method else None
+    return network, owner
+
+
+def _monitors(arm: Arm, folder: Path, progress: Progress | None) -> list[pl.Callback]:
+    flow = GradientFlowMonitor(every_n_steps=100, probe_batch=1000)
+    if not arm.spectra:
+        return [flow]
+    hessians = HessianSpectrum(around_updates=arm.spectra, folder=folder / "hessian")
+    hessians.progress = progress
+    return [flow, hessians]
+
+
+def _make_trainer(folder: Path, steps: int, callbacks: list[pl.Callback]) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        logger=CSVLogger(folder, name="", version=""),
+        callbacks=callbacks,
+        log_every_n_steps=100,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
 
 
 def read_product(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -19,7 +20,16 @@ __all__ = ["RunCLI", "callbacks", "config_beside", "datamodules", "lightning_mod
 
 
 class RunCLI(LightningCLI):
-    """A LightningCLI that is given its arguments by a command, and not by the command line itself."""
+    """A LightningCLI for the module and the data that YAML names; a command gives it its arguments.
+
+    Args:
+        module: what the module must be.
+        arguments: further arguments of LightningCLI.
+    """
+
+    def __init__(self, module: type[pl.LightningModule] = pl.LightningModule, **arguments: Any) -> None:
+        data = pl.LightningDataModule
+        super().__init__(module, data, subclass_mode_model=True, subclass_mode_data=True, **arguments)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse without Lightning's warning that the process has a command line, too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from callbacks.files.safe_files import whole_file
@@ -33,6 +33,16 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def runs_without_rows(configs: Sequence[Path], seeds: Sequence[int], results: Path) -> Iterator[tuple[Path, int]]:
+    """Yield configurations with seeds that have no row in a file, and print a line for those that have one."""
+    for seed in seeds:
+        for config in configs:
+            if (config.stem, str(seed)) in {(row["config"], row["seed"]) for row in read_rows(results)}:
+                print(f"{config.stem}, seed {seed}: already in {results}")
+            else:
+                yield config, seed
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:

@@ -39,8 +39,6 @@ def load_trained(
         settings["data"].setdefault("init_args", {})["root"] = str(data)
     cli = RunCLI(
         kind,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
         save_config_callback=None,
         seed_everything_default=False,
         run=False,

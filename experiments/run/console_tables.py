@@ -1,14 +1,19 @@
-"""The tables at the end of a run."""
+"""Tables in the terminal: those at the end of a run, and how tables of numbers look."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 
 from callbacks import TrainingFlops
 from callbacks.sparsity import Masks, storage_bytes
+
+
+def number_table(title: str, first: str, *others: str) -> Table:
+    """Return a table without rows, whose columns are aligned to the right but for the first."""
+    return Table(first, *(Column(name, justify="right") for name in others), title=title)
 
 
 def sparsity_table(masks: Mapping[str, Tensor]) -> Table:
@@ -36,9 +41,7 @@ def cost_table(module: nn.Module, masks: Masks, counter: TrainingFlops) -> Table
         "FLOPs of training": (counter.total, counter.dense),
         "bytes": (storage_bytes(module, masks.counts), storage_bytes(module, {})),
     }
-    table = Table(title="Costs")
-    for column in ("", "this run", "dense", "ratio"):
-        table.add_column(column, justify="right" if column else "left")
+    table = number_table("Costs", "", "this run", "dense", "ratio")
     for name, (cost, dense) in rows.items():
         table.add_row(name, f"{cost:.3e}", f"{dense:.3e}", f"{cost / dense:.3f}" if dense else "")
     return table
