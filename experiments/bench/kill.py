@@ -20,7 +20,7 @@ from torch import Tensor
 from callbacks import read_checkpoint
 from callbacks.checkpoint import STATE_KEY
 
-from .mortal_fit import NAMES, PLACES, STEPS, Curve, run
+from .mortal_fit import NAMES, PLACES, STEPS, CurveLogger, run
 
 DEATHS = ("at any moment", "SIGTERM at any moment", *PLACES)
 
@@ -65,7 +65,7 @@ def differences(folder: Path, other: Path) -> Iterator[str]:
                 yield f"{where / key}"
         if not equal(*(checkpoint["callbacks"][STATE_KEY] for checkpoint in (ours, theirs))):
             yield f"{where / 'masks'}"
-        if Curve(folder / where / "curve.jsonl").read() != Curve(other / where / "curve.jsonl").read():
+        if CurveLogger(folder / where / "curve.jsonl").read() != CurveLogger(other / where / "curve.jsonl").read():
             yield f"{where / 'curve'}"
 
 

@@ -114,7 +114,7 @@ def rates(loaders: Mapping[str, DataLoader[Any]], step: Callable[[], int], steps
     return {name: statistics.median(values) for name, values in speeds.items()}
 
 
-def ready(batch: Any) -> Any:
+def identity(batch: Any) -> Any:
     return batch
 
 
@@ -132,7 +132,7 @@ def cifar(console: Console, count: int = 6400, batch: int = 128) -> dict[str, fl
     samples = CIFARImages(images, labels, data.preprocess, augmentation=True)
     speeds = rates(
         {
-            "CIFAR10DataModule": DataLoader(samples, batch, shuffle=True, collate_fn=ready),
+            "CIFAR10DataModule": DataLoader(samples, batch, shuffle=True, collate_fn=identity),
             "plain, Pillow": DataLoader(PlainCIFAR(images, labels), batch, shuffle=True),
         },
         training(ResNet20(), torch.randn(batch, 3, 32, 32), 10),

@@ -70,7 +70,7 @@ class Digits(pl.LightningDataModule):
         return DataLoader(self.data, batch_size=62)
 
 
-class Curve(Logger):
+class CurveLogger(Logger):
     """A logger that appends each row of metrics to a file, as a line of JSON."""
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,7 @@ class Curve(Logger):
         return values
 
 
-class Dies(MaskObserver):
+class KillsItself(MaskObserver):
     """A callback that kills its own process when it comes to a place for the n-th time."""
 
     def __init__(self, place: str, count: int) -> None:
@@ -141,7 +141,7 @@ def run(folder: Path, name: str, death: tuple[str, int] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    dies = [Dies(*death)] if death else []
+    dies = [KillsItself(*death)] if death else []
     (lottery if name == LOTTERY else fit)(folder, name, dies)
     (folder / "done").touch()
 
@@ -186,7 +186,7 @@ def make_trainer(callbacks: list[pl.Callback], folder: Path, steps: int) -> pl.T
         accelerator="cpu",
         callbacks=callbacks,
         max_steps=steps,
-        logger=Curve(folder / "curve.jsonl"),
+        logger=CurveLogger(folder / "curve.jsonl"),
         log_every_n_steps=1,
         plugins=[WholeCheckpoints()],
         num_sanity_val_steps=0,

@@ -75,7 +75,7 @@ ON_GPU = [
 WARM_UP = 10
 
 
-class Repeated(Dataset[tuple[Tensor, Tensor]]):
+class RepeatedBatch(Dataset[tuple[Tensor, Tensor]]):
     """A data set that gives the same batch again and again."""
 
     def __init__(self, images: Tensor, times: int) -> None:
@@ -89,7 +89,7 @@ class Repeated(Dataset[tuple[Tensor, Tensor]]):
         return self.batch
 
 
-class Noise(pl.LightningDataModule):
+class RandomData(pl.LightningDataModule):
     """Random data on the module's device: a short first epoch, then ``case.periods`` with and without the arm."""
 
     def __init__(self, case: Case) -> None:
@@ -102,7 +102,7 @@ class Noise(pl.LightningDataModule):
         images = torch.randn(self.case.batch_size, *self.case.image, device=self.trainer.strategy.root_device)
         if self.case.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return DataLoader(Repeated(images, batches), batch_size=None)
+        return DataLoader(RepeatedBatch(images, batches), batch_size=None)
 
 
 class Turns(pl.Callback):
@@ -169,7 +169,7 @@ def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cp
     )
     if case.compiled:
         network.compile()
-    trainer.fit(module, Noise(case))
+    trainer.fit(module, RandomData(case))
     finish_wandb()
     table = torch.tensor(turns.seconds).view(case.periods, -1, 2)
     seconds = (table.median(dim=0).values if arm.even else table.mean(dim=0)).sum(dim=0) / arms.PERIOD
@@ -179,7 +179,7 @@ def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cp
 def mask_bytes_per_weight() -> float:
     """Return the bytes of a LeNet-5's masks over the number of weights that they mask."""
     owner = RigL(SPARSITY)
-    quiet_trainer([owner], max_steps=1).fit(SparseClassifier(LeNet5(), num_classes=10), Noise(CASES[0]))
+    quiet_trainer([owner], max_steps=1).fit(SparseClassifier(LeNet5(), num_classes=10), RandomData(CASES[0]))
     return sum(mask.untyped_storage().nbytes() for mask in owner.masks.values()) / owner.masks.size
 
 

@@ -28,7 +28,7 @@ SIZE, ROUNDS = 256, 7
 TREE = kinematics(LSP_SKELETON)
 
 
-def rivals() -> dict[str, nn.Module]:
+def compared_networks() -> dict[str, nn.Module]:
     """Return the networks to compare: RePose's sizes, base without updates, and a baseline of the usual kind."""
     networks: dict[str, nn.Module] = {name: RePose(TREE, **arguments) for name, arguments in SIZES.items()}
     networks["base, no updates"] = RePose(replace(TREE, passes=()))
@@ -57,7 +57,7 @@ def image(batch: int) -> Tensor:
 @torch.no_grad()
 def inference(console: Console) -> None:
     """Measure latency and throughput, eager and compiled."""
-    networks = {name: network.eval() for name, network in rivals().items()}
+    networks = {name: network.eval() for name, network in compared_networks().items()}
     table = number_table(
         f"inference at {SIZE}x{SIZE} px, {torch.get_num_threads()} threads",
         "network",

@@ -39,7 +39,7 @@ def make_artifact(path: Path, kind: str, name: str = "") -> wandb.Artifact:
     return artifact
 
 
-def use(run: wandb.Run, artifact: wandb.Artifact) -> None:
+def link_artifact(run: wandb.Run, artifact: wandb.Artifact) -> None:
     """Note that ``run`` was made from an artifact, offline too, where ``run.use_artifact`` refuses."""
     # This is what run.use_artifact does with an artifact that is not yet on the server, without waiting for its upload.
     run._log_artifact(artifact, use_after_commit=True, is_user_created=True)
@@ -77,7 +77,7 @@ def use_ticket(run: wandb.Run, trainer: pl.Trainer) -> None:
     """Note the ticket that a fit trains, if it is one of a lottery."""
     ticket = getattr(mask_owner(trainer), "ticket", None)
     if isinstance(ticket, Ticket):
-        use(run, make_artifact(ticket.path, "ticket"))
+        link_artifact(run, make_artifact(ticket.path, "ticket"))
 
 
 @rank_zero_only
@@ -89,7 +89,7 @@ def log_pruning(logger: WandbLogger, ticket: Ticket, sources: Sequence[Path]) ->
         if run.disabled:
             return
         for path in sources:
-            use(run, make_artifact(path, "model"))
+            link_artifact(run, make_artifact(path, "model"))
         artifact = make_artifact(ticket.path, "ticket")
         artifact.metadata = {"level": ticket.level, "retraining": ticket.retraining, "sparsity": ticket.sparsity}
         run.log_artifact(artifact, aliases=["last"])

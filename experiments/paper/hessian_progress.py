@@ -22,12 +22,12 @@ class HessianProgress:
         self._all = context.RawArray("q", len(runs))
         self._tasks: dict[str, TaskID] = {}
 
-    def say(self, run: str, done: int, of: int) -> None:
+    def note(self, run: str, done: int, of: int) -> None:
         """Note that ``done`` second derivatives of ``of`` are done."""
         index = self.runs.index(run)
         self._done[index], self._all[index] = done, of
 
-    def show(self, bars: Progress) -> None:
+    def draw(self, bars: Progress) -> None:
         """Draw a bar for every Hessian that is being measured."""
         for run, done, of in zip(self.runs, self._done, self._all, strict=True):
             if not of:

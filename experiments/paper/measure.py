@@ -56,7 +56,7 @@ class Runs:
     def __init__(self, settings: Settings, seeds: int) -> None:
         self.settings, self.seeds = settings, seeds
 
-    def of(self, arm: str) -> dict[int, Run]:
+    def trained(self, arm: str) -> dict[int, Run]:
         """Return the runs of an arm by their seed."""
         runs = {}
         for seed in range(self.seeds):
@@ -129,7 +129,7 @@ def signals(seeds: int, bars: Progress) -> Iterator[Row]:
 def similarity(runs: Runs, labels: Tensor) -> Iterator[Row]:
     """Yield the paper's table of function space: accuracy, ensemble, disagreement, KL and JS of each group of runs."""
     for group, arm, pruned in GROUPS:
-        trained = runs.of(arm)
+        trained = runs.trained(arm)
         if len(trained) < 2:
             continue
         predictions = [run["probabilities"] for run in trained.values()]
@@ -169,7 +169,7 @@ def distances(runs: Runs) -> Iterator[Row]:
     for _, arm, pruned in GROUPS:
         if arm == "pruned":
             continue
-        trained = runs.of(arm)
+        trained = runs.trained(arm)
         target = runs.pruned(pruned)["end"] if trained else {}
         for seed, run in trained.items():
             start, end = l2_distances([target, run["start"], run["end"]], list(target))[0, 1:]
@@ -179,7 +179,7 @@ def distances(runs: Runs) -> Iterator[Row]:
 def solution_map(runs: Runs) -> Iterator[Row]:
     """Yield the paper's map of weight space: starts and ends of runs around each pruned solution."""
     for ticket in range(TICKETS):
-        tickets, scratch = runs.of(f"lottery-{ticket}"), runs.of("scratch-unit") if ticket == 0 else {}
+        tickets, scratch = runs.trained(f"lottery-{ticket}"), runs.trained("scratch-unit") if ticket == 0 else {}
         if not tickets:
             continue
         pruned = runs.pruned(ticket)
@@ -197,7 +197,7 @@ def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]], bars: Pr
     """Yield the training loss on the line from a start or an end to the pruned solution with the same masks."""
     network = LeNet5().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
     arms = [*((f"lottery-{ticket}", ticket, [0]) for ticket in range(TICKETS)), ("scratch-unit", 0, range(runs.seeds))]
-    trained = {arm: runs.of(arm) for arm, *_ in arms}
+    trained = {arm: runs.trained(arm) for arm, *_ in arms}
     lines = [
         (arm, pruned, seed, kind)
         for arm, pruned, seeds in arms

@@ -54,7 +54,7 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
                     if (arm, seed) not in finished
                 }
                 try:
-                    for done in _ended(waiting, partial(hessians.show, bars)):
+                    for done in _ended(waiting, partial(hessians.draw, bars)):
                         row = done.result()
                         _keep(results, [row])
                         bars.advance(task)
@@ -111,7 +111,7 @@ def _begin(hessians: HessianProgress) -> None:
 
 def _train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
     """Train one run in a worker."""
-    return train(arm, seed, settings, partial(_hessians.say, _name(arm, seed)) if arm.spectra else None)
+    return train(arm, seed, settings, partial(_hessians.note, _name(arm, seed)) if arm.spectra else None)
 
 
 def _end_with(parent: BaseProcess | None) -> None:

@@ -47,7 +47,7 @@ class Settings:
         return self.folder / arm / str(seed) / "run.pt"
 
 
-class Start(pl.Callback):
+class StartWeights(pl.Callback):
     """A callback that keeps the weights from which the first step starts."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
     pl.seed_everything(drawn, verbose=False)
     network, owner = _make_network(arm, settings, drawn)
     mnist = MNISTDataModule(seed=_seed(arm.name, seed), **{"val_size": 0, **dict(settings.data)})
-    start = Start()
+    start = StartWeights()
     callbacks = [*_monitors(arm, product.parent, progress), *([owner] if owner else []), start]
     trainer = _make_trainer(product.parent, settings.steps_of(arm), callbacks)
     module = SparseClassifier(

@@ -30,14 +30,14 @@ DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], Callable[[random.Random, Para
         lambda rng, of: rng.choices(of["values"], of["probabilities"])[0],
     ),
     "int_uniform": (("min", "max"), lambda rng, of: rng.randint(of["min"], of["max"])),
-    "uniform": (("min", "max"), lambda rng, of: _short(rng.uniform(of["min"], of["max"]))),
+    "uniform": (("min", "max"), lambda rng, of: _rounded(rng.uniform(of["min"], of["max"]))),
     "q_uniform": (
         ("min", "max", "q"),
-        lambda rng, of: _short(round(rng.uniform(of["min"], of["max"]) / of["q"]) * of["q"]),
+        lambda rng, of: _rounded(round(rng.uniform(of["min"], of["max"]) / of["q"]) * of["q"]),
     ),
     "log_uniform_values": (
         ("min", "max"),
-        lambda rng, of: _short(math.exp(rng.uniform(math.log(of["min"]), math.log(of["max"])))),
+        lambda rng, of: _rounded(math.exp(rng.uniform(math.log(of["min"]), math.log(of["max"])))),
     ),
 }
 
@@ -108,8 +108,8 @@ class Sweep:
         for name, short in zip(self.varied, shorts, strict=True):
             key = short if shorts.count(short) == 1 else name
             values = self.parameters[name].get("values", [])
-            value = _safe(combination[name], values)
-            parts.append(value if name == "config" else f"{_safe(key, [key])}={value}")
+            value = _file_name(combination[name], values)
+            parts.append(value if name == "config" else f"{_file_name(key, [key])}={value}")
         name = ",".join(parts) or self.path.stem
         return name if len(name) <= LONGEST else f"{name[:LONGEST]}-{_digest(name)}"
 
@@ -203,19 +203,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _short(value: float) -> float:
+def _rounded(value: float) -> float:
     """Round to as many digits as a name can bear."""
     return float(f"{value:.6g}")
 
 
-def _safe(value: Any, among: Sequence[Any]) -> str:
+def _file_name(value: Any, among: Sequence[Any]) -> str:
     """Return a value as part of a file name, unlike those of the other values; files are named by their stems."""
-    alike = [other for other in among if _plain(other).casefold() == _plain(value).casefold()]
-    plain = _plain(value)
+    alike = [other for other in among if _letters(other).casefold() == _letters(value).casefold()]
+    plain = _letters(value)
     return plain if len(alike) <= 1 and len(plain) <= 60 else f"{plain[:60]}-{_digest(str(value))}"
 
 
-def _plain(value: Any) -> str:
+def _letters(value: Any) -> str:
     text = Path(value).stem if str(value).endswith((".yaml", ".yml")) else str(value)
     return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII)
 

@@ -29,11 +29,11 @@ STARTS = 5
 
 def footprint(name: str, sparsity: float, image: Sequence[int], seed: int) -> list[Fact]:
     """Measure sizes, load time, and first calls with an empty and a filled cache of compiled kernels."""
-    values = {**files(sparse_network(name, sparsity, seed)), **starts(name, sparsity, image, seed)}
+    values = {**measure_files(sparse_network(name, sparsity, seed)), **time_starts(name, sparsity, image, seed)}
     return [Fact(name, sparsity, what, value, unit) for (what, unit), value in values.items()]
 
 
-def files(network: nn.Module) -> Mapping[tuple[str, str], float]:
+def measure_files(network: nn.Module) -> Mapping[tuple[str, str], float]:
     """Measure MB of a ``state_dict`` and of files of :func:`save_sparse`, the least MB, and seconds of loading."""
     other = copy.deepcopy(network)
     with tempfile.TemporaryDirectory() as folder:
@@ -51,12 +51,12 @@ def files(network: nn.Module) -> Mapping[tuple[str, str], float]:
         ("state_dict on disk", "MB"): sizes[0],
         ("save_sparse", "MB"): sizes[1],
         ("save_sparse, fp16", "MB"): sizes[2],
-        ("least possible, values and entropy of the masks", "MB"): limit(network) / 1e6,
+        ("least possible, values and entropy of the masks", "MB"): least_bytes(network) / 1e6,
         ("load_sparse", "s"): statistics.median(seconds),
     }
 
 
-def limit(network: nn.Module) -> float:
+def least_bytes(network: nn.Module) -> float:
     """Return the bytes of all values but the zeros of kernels, plus the entropy of masks as if they were random."""
     total = 0.0
     for name, tensor in network.state_dict().items():
@@ -69,7 +69,7 @@ def limit(network: nn.Module) -> float:
     return total
 
 
-def starts(name: str, sparsity: float, image: Sequence[int], seed: int) -> Mapping[tuple[str, str], float]:
+def time_starts(name: str, sparsity: float, image: Sequence[int], seed: int) -> Mapping[tuple[str, str], float]:
     """Measure seconds in pairs of new processes, of which the second finds the kernels compiled; return medians."""
     seconds_of = defaultdict(list)
     for _ in range(STARTS):

@@ -46,14 +46,14 @@ class Subject:
         return compile_sparse(self.network, self.image)
 
 
-def numbers(output: Any) -> Tensor:
+def flattened(output: Any) -> Tensor:
     """Return all outputs in one row."""
     return torch.cat([torch.as_tensor(part).float().flatten() for part in found(object, output)])
 
 
-def difference(output: Any, wanted: Tensor) -> float:
+def relative_error(output: Any, wanted: Tensor) -> float:
     """Return the largest difference from the wanted outputs, divided by the largest of these."""
-    return float((numbers(output) - wanted).abs().max() / wanted.abs().max())
+    return float((flattened(output) - wanted).abs().max() / wanted.abs().max())
 
 
 def ours(subject: Subject) -> Run:

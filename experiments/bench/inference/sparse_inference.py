@@ -28,7 +28,7 @@ from ...run.trained import load_trained
 from .footprint import footprint
 from .measured import Case, Measured, Timing
 from .networks import IMAGES, NETWORKS, sparse_network, sparsity_of, test_image
-from .peers import PEERS, Run, Subject, difference, numbers
+from .peers import PEERS, Run, Subject, flattened, relative_error
 from .rows import append_rows
 
 SEED, ROUNDS, PAUSE = 0, 10, 0.01
@@ -58,8 +58,8 @@ def measure(case: Case, network: nn.Module, image: Tensor, peers: Sequence[str],
                     raise
                 runs.pop(name, None)
                 measured.missing[name] = one_line(error)
-        wanted = numbers(runs[EAGER[0]]())
-        errors = {name: difference(run(), wanted) for name, run in runs.items()}
+        wanted = flattened(runs[EAGER[0]]())
+        errors = {name: relative_error(run(), wanted) for name, run in runs.items()}
         seconds = by_turns(runs, rounds)
     for name, values in seconds.items():
         low, middle, high = (1e3 * value for value in statistics.quantiles(values, n=4))

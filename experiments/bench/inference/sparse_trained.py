@@ -26,7 +26,7 @@ from ...run.configuration import run_name
 from ...run.rows import append_row
 from ...run.trained import load_trained
 from .networks import test_image
-from .peers import PEERS, Subject, difference, numbers
+from .peers import PEERS, Subject, flattened, relative_error
 from .rows import source
 from .sparse_inference import ROUNDS, by_turns
 
@@ -48,8 +48,8 @@ def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: in
         subject = Subject(network, image, Path(folder))
         runs = {name: PEERS[name](subject) for name in (OURS, *EAGER)}
         seconds = {name: statistics.median(values) for name, values in by_turns(runs, rounds).items()}
-        wanted = numbers(runs[EAGER[0]]())
-        error = difference(runs[OURS](), wanted)
+        wanted = flattened(runs[EAGER[0]]())
+        error = relative_error(runs[OURS](), wanted)
     cli.model.network = subject.ours
     return {
         "config": run_name(checkpoint, config),

@@ -11,7 +11,7 @@ import torch
 
 from callbacks import read_checkpoint
 from experiments.bench.kill import DEATHS, differences, kill, run_with_kills
-from experiments.bench.mortal_fit import LOTTERY, NAMES, PLACES, Curve
+from experiments.bench.mortal_fit import LOTTERY, NAMES, PLACES, CurveLogger
 
 
 @pytest.fixture(autouse=True)
@@ -59,12 +59,12 @@ def test_differences_are_seen(tmp_path: Path) -> None:
     weight.view(-1)[0] = torch.nextafter(weight.view(-1)[0], torch.tensor(9.0))
     checkpoint["callbacks"]["SparseTraining"]["parts"][0]["deferrals"] += 1
     torch.save(checkpoint, tmp_path / "other/end.ckpt")
-    Curve(tmp_path / "other/curve.jsonl").log_metrics({"train/loss": 0.0}, 7)
+    CurveLogger(tmp_path / "other/curve.jsonl").log_metrics({"train/loss": 0.0}, 7)
     assert list(differences(tmp_path / "one", tmp_path / "other")) == ["state_dict", "masks", "curve"]
 
 
 def test_half_a_line_of_a_curve_is_left_out(tmp_path: Path) -> None:
-    curve = Curve(tmp_path / "curve.jsonl")
+    curve = CurveLogger(tmp_path / "curve.jsonl")
     curve.log_metrics({"loss": 2.0}, 1)
     with curve.path.open("a") as file:
         file.write('{"step": 2, "lo')

@@ -98,7 +98,7 @@ def test_arguments_without_sense_are_refused(more: list[str]) -> None:
 
 
 def test_files_are_close_to_the_least_possible() -> None:
-    found = footprint.files(sparse_network("LeNet300100", 0.9, 0))
+    found = footprint.measure_files(sparse_network("LeNet300100", 0.9, 0))
     sizes = {what: value for (what, unit), value in found.items() if unit == "MB"}
     assert sizes["save_sparse"] < 1.1 * sizes["least possible, values and entropy of the masks"]
     assert sizes["save_sparse, fp16"] < 0.8 * sizes["save_sparse"] < sizes["state_dict on disk"]
@@ -113,7 +113,7 @@ def test_the_first_call_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.long
 def test_the_second_process_finds_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "STARTS", 1)
-    found = footprint.starts("Linear", 0.9, [1024], 0)
+    found = footprint.time_starts("Linear", 0.9, [1024], 0)
     empty, filled = (found[f"compile_sparse with its first call, {state} cache", "s"] for state in ("empty", "filled"))
     assert filled < empty
 

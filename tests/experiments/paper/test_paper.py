@@ -137,18 +137,18 @@ def test_spectra_before_and_after_an_update_become_rows(settings: Settings, tmp_
 def test_hessians_of_other_processes_have_bars() -> None:
     spawn = multiprocessing.get_context("spawn")
     hessians, bars = HessianProgress(spawn, ["a", "b"]), Progress(disable=True)
-    worker = spawn.Process(target=hessians.say, args=("b", 30, 40))
+    worker = spawn.Process(target=hessians.note, args=("b", 30, 40))
     worker.start()
     worker.join()
-    hessians.show(bars)
+    hessians.draw(bars)
     [task] = bars.tasks
     assert (task.description, task.completed, task.total, task.visible) == ("Hessian of b", 30, 40, True)
-    hessians.say("b", 40, 40)
-    hessians.show(bars)
+    hessians.note("b", 40, 40)
+    hessians.draw(bars)
     assert not task.visible
     began, task.start_time = task.start_time, 0.0
-    hessians.say("b", 2, 50)
-    hessians.show(bars)
+    hessians.note("b", 2, 50)
+    hessians.draw(bars)
     assert (task.completed, task.total, task.visible) == (2, 50, True)
     assert task.start_time is not None
     assert task.start_time >= began, "the time that is left is of this one"
