@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 # YAML finds a class by its short name because it is imported here.
@@ -15,6 +14,8 @@ import callbacks
 import datamodules
 import lightning_modules
 import lightning_modules.networks
+
+from .yaml_files import read_yaml
 
 __all__ = ["RunCLI", "callbacks", "config_beside", "datamodules", "lightning_modules", "run_name", "seed_arguments"]
 
@@ -40,7 +41,8 @@ class RunCLI(LightningCLI):
 
 def seed_arguments(config: Path, seed: int) -> list[str]:
     """Return arguments that give network and data order a seed, and masks the same if the last callback takes one."""
-    last = yaml.safe_load(config.read_text())["trainer"]["callbacks"][-1]
+    trainer = (read_yaml(config) or {}).get("trainer") or {}
+    last = (trainer.get("callbacks") or [{}])[-1]
     masks = [f"--trainer.callbacks.seed={seed}"] if "seed" in last.get("init_args", {}) else []
     return [f"--seed_everything={seed}", f"--data.init_args.seed={seed}", *masks]
 

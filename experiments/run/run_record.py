@@ -41,11 +41,12 @@ class RunRecord(pl.Callback):
         self.clock = clock
         self._folder: Path | None = None
         self._record: dict[str, Any] = {}
-        self._begun = 0.0
+        self._begun: float | None = None  # None as long as nothing is trained
         self._minutes = 0.0  # the minutes of the runs that this one continues
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._begin(trainer, pl_module)
+        self._begun = self.clock()
         self._write(trainer, pl_module, "running")
 
     def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -53,7 +54,6 @@ class RunRecord(pl.Callback):
         self._folder = next((Path(log.log_dir) for log in trainer.loggers if isinstance(log, CSVLogger)), None)
         if self._folder is None or not trainer.is_global_zero:
             return
-        self._begun = self.clock()
         earlier = _record_of(trainer.ckpt_path)
         self._minutes = read_record(earlier)["minutes"] if earlier else 0.0
         owner = mask_owner(trainer)
@@ -80,16 +80,13 @@ class RunRecord(pl.Callback):
         self._write(trainer, pl_module, "finished")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if (
-            not self._record and trainer.ckpt_path
-        ):  # a checkpoint of the last step: nothing is trained, on_train_start is not called
+        # From a checkpoint of the last step nothing is trained, and on_train_start is not called. FLOPs, which are
+        # counted in the first batch, are then those of the earlier record.
+        if not self._record and trainer.ckpt_path:
             self._begin(trainer, pl_module)
             earlier = _record_of(trainer.ckpt_path)
             if self._record and earlier:
-                self._record = {
-                    **read_record(earlier),
-                    **self._record,
-                }  # with its FLOPs, which are counted in the first batch
+                self._record = {**read_record(earlier), **self._record}
             self._write(trainer, pl_module, "finished")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -107,10 +104,11 @@ class RunRecord(pl.Callback):
         if not self._record:
             return
         masks = masks_of(trainer)
+        seconds = 0.0 if self._begun is None else self.clock() - self._begun
         self._record |= {
             "status": status,
             "steps": trainer.global_step,
-            "minutes": round(self._minutes + (self.clock() - self._begun) / 60, 3),
+            "minutes": round(self._minutes + seconds / 60, 3),
             "sparsity": masks.sparsity if masks else 0.0,
             "layers": {name: {"shape": list(mask.shape), "active": masks.counts[name]} for name, mask in masks.items()},
             "bytes": storage_bytes(module, masks.counts),

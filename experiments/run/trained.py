@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytorch_lightning as pl
-import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 
 from callbacks import read_checkpoint
 
 from .configuration import RunCLI, config_beside
+from .yaml_files import read_yaml
 
 
 def load_trained(
@@ -30,11 +30,13 @@ def load_trained(
 
     Raises:
         FileNotFoundError: there is no checkpoint or no configuration.
-        ValueError: the checkpoint is damaged, or of another network than the configuration's.
+        ValueError: the checkpoint or the configuration is damaged, or they are of different networks.
     """
     weights = read_checkpoint(checkpoint)["state_dict"]
     config = config or config_beside(checkpoint)
-    settings = yaml.safe_load(config.read_text())
+    settings = read_yaml(config)
+    if not isinstance(settings, dict) or not {"model", "data"} <= settings.keys():
+        raise ValueError(f"{str(config)!r} is not the configuration of a run: it needs model and data")
     if data is not None:
         settings["data"].setdefault("init_args", {})["root"] = str(data)
     cli = RunCLI(

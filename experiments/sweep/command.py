@@ -186,6 +186,6 @@ def main(args: Sequence[str] | None = None) -> Path:
         raise RuntimeError(f"all {len(runs)} runs failed; see the logs in {str(folder)!r}")
     path = report([str(folder)])
     if failed:
-        names = ", ".join(run.name for run in failed)
+        names = ", ".join(run.name for run in runs if run in failed)
         raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {names}; the same command tries them again")
     return path

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+from ..run.yaml_files import read_yaml
 
 NEEDED = ("command", "method", "parameters")
 KNOWN = (*NEEDED, "program", "metric", "run_cap", "name", "description", "project", "entity")
@@ -128,10 +128,7 @@ def read_sweep(path: Path) -> Sweep:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no sweep {str(path)!r}; see experiments/sweeps for some")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or any(key not in content for key in NEEDED):
         raise ValueError(f"{path} is no sweep of W&B: it needs {', '.join(NEEDED)} at its top")
     if unknown := [key for key in content if key not in KNOWN]:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from callbacks.files.safe_files import read_checkpoint, write_whole_text
 
 from ..report.runs import Run, read_run
 from ..run.run_record import NAME, read_record
 from ..run.set_aside import set_aside
+from ..run.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 BEFORE = {"config.yaml", "hparams.yaml"}  # the files that are there before a fit begins
@@ -132,7 +131,7 @@ class SweepRun:
     def _identity(self) -> dict[str, Any]:
         """Return what must not change between two processes of one run: its arguments, and what its YAML says."""
         config = next(a.partition("=")[2] for a in self.arguments if a.startswith("--config="))
-        content = json.dumps(yaml.safe_load(Path(config).read_text()), sort_keys=True, default=str)
+        content = json.dumps(read_yaml(Path(config)), sort_keys=True, default=str)
         return {
             "arguments": list(self.arguments),
             "config": hashlib.blake2b(content.encode(), digest_size=16).hexdigest(),
