@@ -44,9 +44,8 @@ def run_with_kills(folder: Path, method: str, kills: int, draw: random.Random, s
         life.start()
         if death and not inside:
             life.join(draw.uniform(0.1, 1.0) * seconds)
-            (
-                life.terminate if death.startswith("SIGTERM") else life.kill
-            )()  # this does nothing to a process that is over
+            # Neither does anything to a process that is over.
+            (life.terminate if death.startswith("SIGTERM") else life.kill)()
         life.join()
         if life.exitcode:
             if not death:
