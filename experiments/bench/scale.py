@@ -96,9 +96,8 @@ def by_arithmetic(row: Mapping[str, Any], width: float) -> dict[str, Any]:
     with torch.device("meta"):
         layers = [p.numel() for p in ResNet50(width=width).parameters() if p.ndim > 1]
     weights, largest = sum(layers), max(layers)
-    held = (row["peak_bytes"] - row["weights"]) / row[
-        "largest"
-    ]  # bytes a weight of the layer that is updated; a new mask takes one
+    # Bytes a weight of the layer that is updated; its new mask takes one byte a weight of the network.
+    held = (row["peak_bytes"] - row["weights"]) / row["largest"]
     return {
         "network": f"ResNet50(width={width:g})",
         "method": row["method"],
