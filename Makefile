@@ -6,11 +6,11 @@ BIN := .venv/bin
 
 # three short LeNet-5 runs on MNIST: about two minutes on two cores
 quickstart: .venv/.installed
-	$(BIN)/python -m experiments.quickstart
+	$(BIN)/python -m experiments quickstart
 
 # a small pose network on drawn figures: some five minutes on two cores
 quickstart-pose: .venv/.installed
-	$(BIN)/python -m experiments.quickstart_pose
+	$(BIN)/python -m experiments quickstart-pose
 
 test: .venv/.installed
 	$(BIN)/python -m pytest -n auto --dist loadgroup
@@ -31,11 +31,11 @@ check: .venv/.installed
 
 # ratios against the same Trainer without callbacks, and against other runtimes: some forty minutes on a quiet machine
 bench: .venv/.installed
-	$(BIN)/python -m experiments.bench
+	$(BIN)/python -m experiments bench
 
 # rewrite the tables of README.md, and the pages and figures of studies, from experiments/results
 results: .venv/.installed
-	$(BIN)/python -m experiments.tables
+	$(BIN)/python -m experiments tables
 
 .venv/.installed: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -3,6 +3,6 @@
 import os
 import warnings
 
-# both are raised by what Lightning does inside; nothing a user can do about them
+# Both come from what Lightning does inside; a user can do nothing about them.
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.cli import LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 
-# a class is found in YAML by its short name because it is imported here
-import callbacks
-import callbacks.observer
-import callbacks.owner
-import callbacks.sparsity
-import datamodules
-import lightning_modules
-import lightning_modules.networks
+from callbacks import TrainingFlops
+from callbacks.observer import callbacks_of
+from callbacks.owner import masks_of
 
 from .dashboard import Dashboard
-from .progress import shown
-from .run_record import RunRecord
-from .table import cost_table, sparsity_table
-from .tracking import begin_runs, finish_wandb, name_runs, set_wandb_mode, wandb_loggers
+from .run.command import PROGRAM
+from .run.configuration import RunCLI
+from .run.console_tables import cost_table, sparsity_table
+from .run.progress import with_bars
+from .run.run_names import name_runs, wandb_loggers
+from .run.run_record import RunRecord
+from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
-__all__ = ["callbacks", "datamodules", "lightning_modules", "main"]
 
+class SparseCLI(RunCLI):
+    """A LightningCLI whose runs fill their dashboard; after a fit it tests and prints tables of weights and costs."""
 
-class SparseCLI(LightningCLI):
-    """LightningCLI whose runs fill their dashboard; it tests after a fit and ends with tables of weights and costs."""
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Let the help of a subcommand name the program as one types it, then parse."""
+        for subcommand, subparser in self._subcommand_parsers.items():
+            subparser.prog = f"{PROGRAM} {subcommand}"
+        super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
         """Choose W&B's mode, and name its run by method and seed."""
@@ -40,44 +41,38 @@ class SparseCLI(LightningCLI):
         name_runs(config)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A Trainer with the file's callbacks and, after them, what every fit gets."""
+        """Return a Trainer with the file's callbacks and, after them, those that every fit gets."""
         if self.subcommand == "fit":
-            # config_dump: written by LightningCLI for the module, which comes before the Trainer
+            # LightningCLI has filled config_dump for the module, which is made before the Trainer.
             self.trainer_defaults["callbacks"] = [RunRecord(), Dashboard(self.config_dump)]
-        trainer = shown(super().instantiate_trainer(**kwargs))
+        trainer = with_bars(super().instantiate_trainer(**kwargs))
         begin_runs(trainer)
         return trainer
 
     def after_fit(self) -> None:
         """Print the tables and score the fitted weights on the test data, if there are any."""
         if self.trainer.is_global_zero:
-            masks = callbacks.owner.masks_of(self.trainer)
+            masks = masks_of(self.trainer)
             if masks:
                 Console().print(sparsity_table(masks), crop=False)
-            for callback in callbacks.observer.callbacks_of(self.trainer):
-                if isinstance(callback, callbacks.TrainingFlops) and callback.flops:
+            for callback in callbacks_of(self.trainer):
+                if isinstance(callback, TrainingFlops) and callback.flops:
                     Console().print(cost_table(self.model, masks, callback))
         if is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule):
             self.trainer.test(self.model, self.datamodule)
 
 
 def main(args: Sequence[str] | None = None) -> SparseCLI:
-    """Run one command, as from the shell; ``args`` instead of the command line's.
+    """Run one command, as from the shell; ``args`` replaces the arguments of the command line.
 
     Example:
         >>> cli = main(["fit", "--config", "experiments/configs/mnist/lenet5_rigl.yaml"])  # doctest: +SKIP
     """
     try:
-        with warnings.catch_warnings():
-            # Lightning warns whenever args are given by a program that has a command line of its own
-            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-            return SparseCLI(
-                pl.LightningModule,
-                pl.LightningDataModule,
-                subclass_mode_model=True,
-                subclass_mode_data=True,
-                save_config_kwargs={"overwrite": True},
-                args=list(args) if args is not None else None,
-            )
+        return SparseCLI(
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": PROGRAM},
+            args=list(args) if args is not None else None,
+        )
     finally:
         finish_wandb()

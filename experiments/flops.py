@@ -1,8 +1,7 @@
-"""What sparse training of a network costs, without training it: python -m experiments.flops --network ResNet50 ..."""
+"""Count what sparse training of a network costs, without training it."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +9,14 @@ from dataclasses import dataclass
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from callbacks import methods
 from callbacks.sparsity import ER, ERK, Cubic, Distribution, Flops, PruningWindow, Uniform, select, storage_bytes
 from lightning_modules import networks
 
-from .command import run_command
+from .run.command import command_parser, run_old_form
+from .run.console_tables import number_table
 
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {"uniform": Uniform, "ER": ER, "ERK": ERK}
 
@@ -27,11 +26,11 @@ class Plan:
     """A network and how sparse each of its layers is to be.
 
     Args:
-        network: on any device.
-        flops: of a sample.
-        shapes: of the weights that are made sparse.
-        sparsity: over the layers in ``shapes``.
-        distribution: over them.
+        network: a network on any device.
+        flops: the FLOPs of a sample.
+        shapes: the shapes of the weights that are made sparse.
+        sparsity: the fraction of zeros over the layers in ``shapes``.
+        distribution: how the sparsity is distributed over these layers.
     """
 
     network: nn.Module
@@ -41,7 +40,7 @@ class Plan:
     distribution: Distribution
 
     def forward(self, sparsity: float | None = None) -> float:
-        """FLOPs of a sample at a sparsity, by default the final one."""
+        """Return the FLOPs of a sample at a sparsity, by default the final one."""
         counts = self.counts(self.sparsity if sparsity is None else sparsity)
         return self.flops.sparse({name: count / self.shapes[name].numel() for name, count in counts.items()})
 
@@ -50,21 +49,21 @@ class Plan:
 
     @property
     def bytes(self) -> float:
-        """Of the parameters, with masks where there is sparsity."""
+        """Return the bytes of the parameters, with masks where there is sparsity."""
         return storage_bytes(self.network, self.counts(self.sparsity) if self.sparsity else {})
 
 
-STEPS = 32_000  # RigL's ResNet-50
+STEPS = 32_000  # the length of RigL's run of ResNet-50
 EXPLORATION, FIRST_SPARSITY = methods.TopKAST.exploration, methods.GraNet.initial_sparsity  # the defaults
 
 
 def rigl(plan: Plan, every: int) -> float:
-    """Thrice the forward pass, and after so many steps once more, with the gradients of all weights."""
+    """Return the FLOPs of RigL: three forward passes a step, and every so many steps the gradients of all weights."""
     return (3 * every * plan.forward() + 2 * plan.forward() + plan.flops.dense) / (every + 1)
 
 
 def forwards(plan: Plan, initial: float, window: PruningWindow) -> dict[int, float]:
-    """FLOPs of forward passes during gradual pruning, at the steps 0, 1000, ..., 32,000.
+    """Return the FLOPs of forward passes during gradual pruning, at the steps 0, 1000, ..., 32,000.
 
     RigL's tables count with their mean. With each sparsity counted for the 1,000 steps that it lasts, the ratio of
     ResNet-50 at 80 % would be .570 instead of .560.
@@ -74,14 +73,14 @@ def forwards(plan: Plan, initial: float, window: PruningWindow) -> dict[int, flo
 
 
 def granet(plan: Plan, every: int) -> float:
-    """Gradual pruning from a sparse start; every so many steps of the window the gradients of all weights are used."""
+    """Return the FLOPs of GraNet: pruning from a sparse start, and every so many steps the gradients of all weights."""
     window = PruningWindow(1000, start=0.0)
-    found = forwards(plan, min(FIRST_SPARSITY, plan.sparsity), window)
-    more = sum(plan.flops.dense - forward for step, forward in found.items() if step <= window.stop * STEPS) / every
-    return 3 * statistics.mean(found.values()) + more / len(found)
+    passes = forwards(plan, min(FIRST_SPARSITY, plan.sparsity), window)
+    more = sum(plan.flops.dense - forward for step, forward in passes.items() if step <= window.stop * STEPS) / every
+    return 3 * statistics.mean(passes.values()) + more / len(passes)
 
 
-# FLOPs of training on one sample: forward, and backward as two; the table of RigL's appendix
+# FLOPs of training on one sample, as in the table of RigL's appendix: a backward pass counts as two forward passes.
 METHODS: Mapping[str, Callable[[Plan, int], float]] = {
     "dense": lambda plan, _: 3 * plan.flops.dense,
     "static": lambda plan, _: 3 * plan.forward(),
@@ -106,10 +105,10 @@ def plan(
     """Count a network on the meta device.
 
     Args:
-        network: on ``device="meta"``.
+        network: a network on ``device="meta"``.
         image: channels, height and width.
         sparsity: fraction of zeros, in [0, 1).
-        distribution: over layers.
+        distribution: how the sparsity is distributed over layers.
         exclude: patterns of weights that stay dense; see :func:`select`.
     """
     flops = Flops.of(network, torch.empty(1, *image, device="meta"))
@@ -118,7 +117,7 @@ def plan(
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.flops", description=__doc__)
+    parser = command_parser("flops", __doc__)
     names = [name for name in networks.__all__ if isinstance(getattr(networks, name), type)]
     parser.add_argument("--network", required=True, choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     parser.add_argument("--input", type=int, nargs=3, default=[3, 224, 224], metavar=("C", "H", "W"))
@@ -135,7 +134,7 @@ def main(args: Sequence[str] | None = None) -> None:
     first = [next(iter(select(network)))] if chosen.first_layer_dense else []
     planned = plan(network, chosen.input, chosen.sparsity, DISTRIBUTIONS[chosen.distribution](), exclude=first)
     training = METHODS[chosen.method](planned, chosen.every)
-    found = {
+    costs = {
         "network": chosen.network,
         "method": chosen.method,
         "sparsity": chosen.sparsity,
@@ -145,15 +144,13 @@ def main(args: Sequence[str] | None = None) -> None:
         "bytes": planned.bytes,
     }
     if chosen.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(costs, indent=2))
         return
-    table = Table(title=f"{chosen.network}, {' x '.join(map(str, chosen.input))}")
-    table.add_column("")
-    table.add_column("", justify="right")
-    for name, value in found.items():
+    table = number_table(f"{chosen.network}, {' x '.join(map(str, chosen.input))}", "", "")
+    for name, value in costs.items():
         table.add_row(name.replace("_", " "), f"{value:,.4g}" if isinstance(value, float) else str(value))
     Console().print(table)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("flops", main)

@@ -1,4 +1,4 @@
-"""Lottery tickets from a YAML file: python -m experiments.lottery --config FILE; killed, the same command goes on."""
+"""Lottery tickets as a YAML file describes them: python -m experiments lottery --config FILE."""
 
 from __future__ import annotations
 
@@ -7,51 +7,50 @@ import difflib
 import functools
 import statistics
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import yaml  # type: ignore[import-untyped]
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.files.safe_files import read_checkpoint
+from callbacks.files.safe_files import read_checkpoint, write_whole_text
 from callbacks.lottery.ticket import TicketOwner
 
-from .cli import callbacks  # whose classes YAML finds by their short names
-from .command import run_command
 from .dashboard import Dashboard
 from .dashboard.artifacts import log_pruning
-from .progress import shown
-from .run_record import RunRecord
-from .tracking import begin_runs, finish_wandb, name_runs, set_wandb_mode, wandb_loggers
-from .whole_text import write_whole_text
+from .run.command import PROGRAM, run_old_form
+from .run.configuration import RunCLI, callbacks
+from .run.progress import with_bars
+from .run.run_names import name_runs, wandb_loggers
+from .run.run_record import RunRecord
+from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
-DATA_SEEDS = 1000  # so that the fits of lotteries with neighbouring data seeds share no data order
+DATA_SEEDS = 1000  # lotteries with neighbouring data seeds share no data order
 
 Score = Mapping[str, float]
 
 
-class LotteryCLI(LightningCLI):
-    """LightningCLI with the group ``lottery``, which makes a Trainer and data for every fit."""
+class LotteryCLI(RunCLI):
+    """A LightningCLI with the group ``lottery``, which makes a Trainer and data for every fit."""
 
     def before_instantiate_classes(self) -> None:
-        """Nothing has been pruned yet."""
-        self._pruned: set[Path] = set()  # tickets whose making has a W&B run
+        """Begin with no ticket whose pruning has a W&B run."""
+        self._pruned: set[Path] = set()  # tickets whose pruning has a W&B run
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The arguments of :class:`LotteryTicket`."""
+        """Add the arguments of :class:`LotteryTicket`."""
         parser.add_class_arguments(callbacks.LotteryTicket, "lottery")
 
     @property
     def lottery(self) -> callbacks.LotteryTicket:
-        """The driver that the file describes."""
+        """Return the driver that the file describes."""
         lottery: callbacks.LotteryTicket = self.config_init.lottery
         return lottery
 
@@ -79,7 +78,7 @@ class LotteryCLI(LightningCLI):
             write_whole_text(text, path)
 
     def make_trainer(self, more: list[pl.Callback], folder: Path) -> pl.Trainer:
-        """A Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""
+        """Return a Trainer with callbacks and loggers of its own; the loggers' names end in that of the fit."""
         self._announce(folder.relative_to(self.lottery.folder).as_posix())
         ticket = next((callback.ticket for callback in more if isinstance(callback, TicketOwner)), None)
         if ticket is not None and ticket.path not in self._pruned:
@@ -90,12 +89,12 @@ class LotteryCLI(LightningCLI):
         arguments = self._arguments_of(folder, ticket.retraining if ticket else type(self.lottery.pruning).__name__)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
         own = [*(arguments["callbacks"] or []), RunRecord(), Dashboard(config)]
-        trainer = shown(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
+        trainer = with_bars(pl.Trainer(**{**arguments, "callbacks": [*own, *more]}))
         begin_runs(trainer)
         return trainer
 
     def _announce(self, stage: str) -> None:
-        """Say which stage begins, and how long all take at the pace so far."""
+        """Print which stage begins, and how long the rest takes at the pace so far."""
         stages, times = self.lottery.stages, self._begun
         times.append(time.monotonic())
         done = sum((self.lottery.folder / name / "end.ckpt").is_file() for name in stages)
@@ -108,11 +107,11 @@ class LotteryCLI(LightningCLI):
 
     @functools.cached_property
     def _begun(self) -> list[float]:
-        """When each stage of this process began."""
+        """Return when each stage of this process began."""
         return []
 
     def _arguments_of(self, product: Path, method: str) -> dict[str, Any]:
-        """Those of a Trainer whose loggers say which part of the lottery this is."""
+        """Return the arguments of a Trainer whose loggers say which part of the lottery this is."""
         finish_wandb()
         config = copy.deepcopy(self.config)
         if wandb_loggers(config):
@@ -124,14 +123,14 @@ class LotteryCLI(LightningCLI):
         return self._trainer_arguments(config)
 
     def _sources(self, ticket: callbacks.Ticket) -> list[Path]:
-        """The checkpoint whose weights were pruned, and those that the ticket may have gone back to."""
+        """Return the checkpoint whose weights were pruned, and those that the ticket may have gone back to."""
         lottery = self.lottery
         before = f"level-{ticket.level - 1}/{lottery.retraining[0].name}/run-0" if ticket.level > 1 else "pretrain"
         names = [f"{before}/end.ckpt", "pretrain/rewind.ckpt", "pretrain/start.ckpt"]
         return [path for name in names if (path := lottery.folder / name).is_file()]
 
     def make_data(self, number: int) -> pl.LightningDataModule:
-        """The file's data; its ``seed``, if it takes one, is 1000 times that of the file plus ``number``."""
+        """Return the file's data; its ``seed``, if it takes one, is 1000 times that of the file plus ``number``."""
         config = copy.deepcopy(self.config)
         if "seed" in config.data.init_args:
             config.data.init_args.seed = DATA_SEEDS * config.data.init_args.seed + number
@@ -139,7 +138,7 @@ class LotteryCLI(LightningCLI):
         return data
 
     def scores(self, ticket: callbacks.Ticket) -> list[Score]:
-        """What the module logs on the test data, for every training run; nothing if there is no test."""
+        """Return what the module logs on the test data, for every training run; nothing if there is no test."""
         if not (is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule)):
             return [{} for _ in ticket.trained]
         return [self._test(end) for end in ticket.trained]
@@ -147,7 +146,7 @@ class LotteryCLI(LightningCLI):
     def _test(self, end: Path) -> Score:
         self.model.load_state_dict(read_checkpoint(end)["state_dict"])
         arguments = {**self._trainer_arguments(self.config), "logger": False, "callbacks": None}
-        trainer = shown(pl.Trainer(**arguments))
+        trainer = with_bars(pl.Trainer(**arguments))
         [score] = trainer.test(self.model, self.datamodule, verbose=False)
         return score
 
@@ -155,17 +154,17 @@ class LotteryCLI(LightningCLI):
         return dict(vars(self.parser.instantiate_classes(config).trainer))
 
 
-def lottery_table(found: Sequence[tuple[callbacks.Ticket, Sequence[Score]]]) -> Table:
-    """A row for each ticket: level, retraining, sparsity, and mean and range of the test scores."""
+def lottery_table(scored: Sequence[tuple[callbacks.Ticket, Sequence[Score]]]) -> Table:
+    """Draw a row for each ticket: level, retraining, sparsity, and mean and range of the test scores."""
     table = Table(title="Lottery tickets")
     table.add_column("level", justify="right")
     table.add_column("retraining")
     for column in ("sparsity", "active", "runs"):
         table.add_column(column, justify="right")
-    names = sorted({name for _, scores in found for score in scores for name in score})
+    names = sorted({name for _, scores in scored for score in scores for name in score})
     for name in names:
         table.add_column(name, justify="right")
-    for ticket, scores in found:
+    for ticket, scores in scored:
         active = sum(ticket.masks.counts.values())
         row = [str(ticket.level), ticket.retraining, f"{ticket.sparsity:.4f}", f"{active:,}", str(len(scores))]
         table.add_row(*row, *(_mean_and_range([score[name] for score in scores]) for name in names))
@@ -183,28 +182,22 @@ def main(args: Sequence[str] | None = None) -> list[tuple[callbacks.Ticket, list
         >>> main(["--config", "experiments/configs/mnist/lenet5_lottery.yaml"])  # doctest: +SKIP
     """
     try:
-        with warnings.catch_warnings():
-            # Lightning warns whenever args are given by a program that has a command line of its own
-            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-            cli = LotteryCLI(
-                pl.LightningModule,
-                pl.LightningDataModule,
-                subclass_mode_model=True,
-                subclass_mode_data=True,
-                save_config_callback=None,
-                load_from_checkpoint_support=False,  # the module would hold this object, which cannot be copied
-                run=False,
-                args=list(args) if args is not None else None,
-            )
+        cli = LotteryCLI(
+            save_config_callback=None,
+            load_from_checkpoint_support=False,  # the module would hold this object, which cannot be copied
+            run=False,
+            parser_kwargs={"prog": f"{PROGRAM} lottery"},
+            args=list(args) if args is not None else None,
+        )
         cli.check_config()
         tickets = cli.lottery.run(cli.model, cli.make_data, cli.make_trainer)
-        found = [(ticket, cli.scores(ticket)) for ticket in tickets]
+        scored = [(ticket, cli.scores(ticket)) for ticket in tickets]
     finally:
         finish_wandb()
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # as above
-        Console().print(lottery_table(found))
-    return found
+        Console().print(lottery_table(scored))
+    return scored
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("lottery", main)

@@ -1,4 +1,4 @@
-"""make quickstart: the gradient-flow paper in three short runs on MNIST.
+"""Train three short runs on MNIST that show the gradient-flow paper: ``make quickstart``.
 
 A LeNet-5 that is 95 % sparse hardly trains from an ordinary initialization: almost no gradient reaches its
 weights. The sparsity-aware initialization repairs that, and RigL moves the connections to where the gradient is.
@@ -6,14 +6,14 @@ weights. The sparsity-aware initialization repairs that, and RigL moves the conn
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from rich.console import Console
@@ -25,16 +25,15 @@ from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5
 
-from .command import run_command
 from .dashboard import Dashboard
-from .figures import plot_gradient_flow
-from .progress import shown
-from .provenance import append_row
 from .report.metrics_file import read_metrics
 from .report.write import write_report
-from .run_record import RunRecord
-from .table import sparsity_table
-from .tracking import begin_runs, finish_wandb, set_wandb_mode
+from .run.command import command_parser, run_old_form
+from .run.console_tables import sparsity_table
+from .run.progress import with_bars
+from .run.rows import append_row
+from .run.run_record import RunRecord
+from .run.tracking import begin_runs, finish_wandb, set_wandb_mode
 
 FOLDER = Path("runs/quickstart")
 COLUMNS = ["arm", "init", "method", "sparsity", "seed", "steps", "grad_norm_at_100", "test_acc"]
@@ -58,12 +57,12 @@ ARMS = [
 def train(
     arm: Arm, *, steps: int = STEPS, folder: Path = FOLDER, **data: Any
 ) -> tuple[dict[str, object], dict[int, float], Path]:
-    """One run; returns its row of results.csv, its gradient norms and its folder.
+    """Train one arm, and return its row of results.csv, its gradient norms and its folder.
 
     Args:
-        arm: what to train.
+        arm: the arm to train.
         steps: optimizer steps.
-        folder: where to write.
+        folder: the folder to write to.
         data: arguments of MNISTDataModule.
     """
     pl.seed_everything(SEED, verbose=False)
@@ -75,27 +74,7 @@ def train(
     )
     sparse = arm.method(sparsity=SPARSITY, initialization=arm.initialization, seed=SEED)
     log = CSVLogger(folder, name=arm.name)
-    set_wandb_mode()
-    wandb = WandbLogger(
-        project="sparse-lightning",
-        group="quickstart",
-        job_type=arm.name,
-        name=f"{arm.name}-seed{SEED}",
-        save_dir=folder,
-        settings={"quiet": True},
-    )
-    monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
-    trainer = shown(
-        pl.Trainer(
-            accelerator="cpu",
-            max_steps=steps,
-            max_epochs=-1,
-            logger=[log, wandb],
-            callbacks=[*monitors, sparse, RichProgressBar(), RunRecord(), Dashboard()],
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
-    )
+    trainer = _make_trainer(arm, steps, sparse, log, folder)
     mnist = MNISTDataModule(**{"val_size": 5000, "seed": SEED, **data})
     begin_runs(trainer)
     trainer.fit(module, mnist)
@@ -116,14 +95,53 @@ def train(
     return row, norms, Path(log.log_dir)
 
 
+def _make_trainer(arm: Arm, steps: int, sparse: MaskOwner, log: CSVLogger, folder: Path) -> pl.Trainer:
+    set_wandb_mode()
+    wandb = WandbLogger(
+        project="sparse-lightning",
+        group="quickstart",
+        job_type=arm.name,
+        name=f"{arm.name}-seed{SEED}",
+        save_dir=folder,
+        settings={"quiet": True},
+    )
+    monitors = [GradientFlowMonitor(every_n_steps=20, per_layer=True, probe_batch=1000), TrainingFlops()]
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        logger=[log, wandb],
+        callbacks=[*monitors, sparse, RichProgressBar(), RunRecord(), Dashboard()],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    return with_bars(trainer)
+
+
 def gradient_norms(run: Path) -> dict[int, float]:
-    """Step -> norm of the active gradient on 1,000 fixed training samples, from a run's metrics.csv."""
+    """Return the norm of the active gradient on 1,000 fixed training samples by step, from a run's metrics.csv."""
     curve = read_metrics(run / "metrics.csv")[0]["grad_flow/probe"]
     return dict(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
 
 
+def plot_gradient_flow(curves: Mapping[str, Mapping[int, float]], path: Path) -> None:
+    """Draw the gradient norm over optimizer steps on a log scale, with a line for each run."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, curve in curves.items():
+        axes.plot(list(curve), list(curve.values()), label=name, linewidth=1.5)
+    axes.set_yscale("log")
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("norm of the active gradient, 1,000 samples")
+    axes.set_title("Gradient flow of a sparse LeNet-5 on MNIST")
+    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
 def main(args: Sequence[str] | None = None) -> None:
-    argparse.ArgumentParser(prog="python -m experiments.quickstart", description=__doc__).parse_args(args)
+    command_parser("quickstart", __doc__).parse_args(args)
     console = Console()
     console.print(f"W&B is {set_wandb_mode()}; everything is written to {FOLDER}/")
     results = FOLDER / "results.csv"
@@ -146,4 +164,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("quickstart", main)

@@ -1,11 +1,10 @@
-"""make quickstart-pose: a small part-based network learns to find the joints of drawn figures.
+"""Train a small part-based network to find the joints of drawn figures: ``make quickstart-pose``.
 
 No files and no network are needed. It ends with a picture of figures it has never seen, with what it finds on them.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +21,10 @@ from datamodules import LSP_SKELETON, SyntheticPoseDataModule
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.networks import RePose
 
-from .command import run_command
 from .pose.costs import kinematics
 from .pose.drawing import draw_pose, heatmap_sheet, mark_joints, pixels, save, sheet
-from .progress import shown
+from .run.command import command_parser, run_old_form
+from .run.progress import with_bars
 
 FOLDER = Path("runs/quickstart_pose")
 SEED, STEPS, SIZE, RATE = 0, 700, 128, 2e-3
@@ -33,12 +32,12 @@ SHOWN = 12
 
 
 def train(steps: int = STEPS, size: int = SIZE, folder: Path = FOLDER, **data: Any) -> tuple[pl.Trainer, float]:
-    """Train on drawn figures; returns the Trainer and the PCK@0.2 on figures that were held out.
+    """Train on drawn figures, and return the Trainer and the PCK@0.2 on figures that were held out.
 
     Args:
         steps: optimizer steps.
         size: side of the images, px.
-        folder: where to write.
+        folder: the folder to write to.
         data: arguments of SyntheticPoseDataModule.
     """
     pl.seed_everything(SEED, verbose=False)
@@ -50,7 +49,7 @@ def train(steps: int = STEPS, size: int = SIZE, folder: Path = FOLDER, **data: A
         scheduler=lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1),
     )
     figures = SyntheticPoseDataModule(**{"input_size": size, "batch_size": 16, "val_size": 0, "seed": SEED, **data})
-    trainer = shown(
+    trainer = with_bars(
         pl.Trainer(
             max_steps=steps,
             max_epochs=-1,
@@ -67,17 +66,17 @@ def train(steps: int = STEPS, size: int = SIZE, folder: Path = FOLDER, **data: A
 
 
 def draw(trainer: pl.Trainer, folder: Path = FOLDER) -> list[Path]:
-    """Pictures of held-out figures with the joints found (lines) and drawn (rings), and of heatmaps."""
+    """Draw held-out figures with predicted joints as lines and true joints as rings, and their heatmaps."""
     module, figures = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(module, PartBasedPoseEstimator)
     batch = next(iter(figures.test_dataloader()))
     shown = np.ones(len(LSP_SKELETON.joints), bool)
     poses = []
     for image, joints in list(zip(batch["image"], batch["joints"], strict=True))[:SHOWN]:
-        found, _ = module.predict(pixels(image))
-        # drawn larger than they are, or lines would hide the figures
+        predicted, _ = module.predict(pixels(image))
+        # The figures are drawn larger than they are, or the lines would hide them.
         large = np.repeat(np.repeat(pixels(image), 2, axis=0), 2, axis=1)
-        drawn = draw_pose(large, 2 * found.numpy() + 0.5, LSP_SKELETON)
+        drawn = draw_pose(large, 2 * predicted.numpy() + 0.5, LSP_SKELETON)
         poses.append(mark_joints(drawn, 2 * joints.numpy() + 0.5, shown))
     with torch.no_grad():
         levels = module(batch["image"][:1].to(module.device))
@@ -89,12 +88,12 @@ def draw(trainer: pl.Trainer, folder: Path = FOLDER) -> list[Path]:
 
 
 def _fast_bf16() -> bool:
-    """Whether this machine has instructions for bfloat16 products; without them it is slower than float32."""
+    """Return whether this machine has instructions for bfloat16 products; without them it is slower than float32."""
     return torch.cuda.is_available() or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.quickstart_pose", description=__doc__)
+    parser = command_parser("quickstart-pose", __doc__)
     parser.add_argument("--steps", type=int, default=STEPS, help=f"optimizer steps, default {STEPS}")
     chosen = parser.parse_args(args)
     console = Console()
@@ -109,4 +108,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("quickstart-pose", main)

@@ -1,13 +1,11 @@
-"""Run configurations over seeds and keep their scores: python -m experiments.reproduce CONFIG... --seeds 0 1."""
+"""Train configurations over seeds and keep their scores: python -m experiments reproduce CONFIG... --seeds 0 1."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
 from pytorch_lightning.cli import LightningCLI
 
 from callbacks import TrainingFlops
@@ -15,8 +13,10 @@ from callbacks.observer import callbacks_of
 from callbacks.owner import masks_of
 
 from .cli import main as run
-from .command import run_command
-from .provenance import append_row, provenance, read_rows
+from .run.command import command_parser, run_old_form
+from .run.configuration import seed_arguments
+from .run.provenance import provenance
+from .run.rows import append_row, runs_without_rows
 
 RESULTS = Path("experiments/results/mnist.csv")
 COLUMNS = [
@@ -32,38 +32,26 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path, more: Sequen
         configs: YAML files.
         seeds: each replaces the seed of the network, of the data order and of the masks.
         results: CSV file.
-        more: arguments of the command line besides the files'.
+        more: arguments of the command line besides the file's.
     """
-    finished = {(row["config"], int(row["seed"])) for row in read_rows(results)}
-    for seed in seeds:
-        for config in configs:
-            if (config.stem, seed) in finished:
-                print(f"{config.stem}, seed {seed}: already in {results}")
-                continue
-            source = provenance()
-            start = time.perf_counter()
-            cli = run(["fit", "--config", str(config), *seed_arguments(config, seed), *more])
-            row = {
-                "config": config.stem,
-                "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
-                "seed": seed,
-                "steps": cli.trainer.global_step,
-                "test_acc": f"{float(cli.trainer.callback_metrics['test/acc']):.4f}",
-                **costs(cli),
-                "minutes": f"{(time.perf_counter() - start) / 60:.1f}",
-            }
-            append_row(results, {**row, **source}, COLUMNS)
-
-
-def seed_arguments(config: Path, seed: int) -> list[str]:
-    """The same seed for network, data order and masks: those of the last callback, if it takes one."""
-    last = yaml.safe_load(config.read_text())["trainer"]["callbacks"][-1]
-    masks = [f"--trainer.callbacks.seed={seed}"] if "seed" in last.get("init_args", {}) else []
-    return [f"--seed_everything={seed}", f"--data.init_args.seed={seed}", *masks]
+    for config, seed in runs_without_rows(configs, seeds, results):
+        source = provenance()
+        start = time.perf_counter()
+        cli = run(["fit", "--config", str(config), *seed_arguments(config, seed), *more])
+        row = {
+            "config": config.stem,
+            "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
+            "seed": seed,
+            "steps": cli.trainer.global_step,
+            "test_acc": f"{float(cli.trainer.callback_metrics['test/acc']):.4f}",
+            **costs(cli),
+            "minutes": f"{(time.perf_counter() - start) / 60:.1f}",
+        }
+        append_row(results, {**row, **source}, COLUMNS)
 
 
 def costs(cli: LightningCLI) -> dict[str, str]:
-    """Sparsity, FLOPs of a sample's forward pass, and FLOPs over those of the dense network, forward and training."""
+    """Return sparsity, FLOPs of a sample's forward pass, and their ratios to the dense network's, also in training."""
     masks = masks_of(cli.trainer)
     counter = next((c for c in callbacks_of(cli.trainer) if isinstance(c, TrainingFlops)), None)
     if counter is None or counter.flops is None:
@@ -78,7 +66,7 @@ def costs(cli: LightningCLI) -> dict[str, str]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.reproduce", description=__doc__)
+    parser = command_parser("reproduce", __doc__)
     parser.add_argument("configs", nargs="+", type=Path, help="YAML files")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run of each file for each seed")
     parser.add_argument("--results", type=Path, default=RESULTS, help=f"CSV file, default {RESULTS}")
@@ -88,4 +76,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("reproduce", main)

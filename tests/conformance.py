@@ -34,7 +34,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.utils.data import DataLoader
 from witness import Witness
 
-from experiments.provenance import append_row, provenance
+from experiments.run.provenance import provenance
+from experiments.run.rows import append_row
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "SGD Nesterov": lambda p: SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-2, foreach=False),

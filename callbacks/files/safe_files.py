@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,24 @@ def read_safely(path: str | Path) -> Any:
 
 def write_whole(value: object, path: Path) -> None:
     """Save ``value`` as ``path``, which at no moment is there with half its content."""
+    with whole_file(path) as part:
+        torch.save(value, part)
+
+
+def write_whole_text(text: str, path: Path) -> None:
+    """Write a text file that at no moment is there with half its content."""
+    with whole_file(path) as part:
+        part.write_text(text)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that takes its name once it is on the disk; after an error nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.save(value, _part(path))
+        yield _part(path)
         _put_in_place(path)
-    except (OSError, RuntimeError):  # torch raises the latter when the disk is full
+    except (OSError, RuntimeError, TypeError, ValueError):  # torch raises a RuntimeError when the disk is full
         _part(path).unlink(missing_ok=True)
         raise
 

@@ -1,4 +1,4 @@
-"""Whether images keep up with training, and how loaders compare with a plain Dataset that reads with Pillow.
+"""A bench of loaders: whether images keep up with training, and the speed against a plain Dataset that uses Pillow.
 
 What is compared is timed in turns in one process: a machine's speed changes from minute to minute.
 """
@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,6 +26,8 @@ from datamodules import CIFAR10DataModule, ImageNetDataModule
 from datamodules.cifar.images import CIFARImages
 from datamodules.imagenet.samples import MEAN, STD
 from lightning_modules.networks import ResNet20, ResNet50
+
+from ..run.console_tables import number_table
 
 ROUNDS, WORKERS = 5, 2
 Sample = tuple[Tensor, int]
@@ -83,7 +84,7 @@ class PlainImageNet(Dataset[Sample]):
 
 
 def training(network: nn.Module, images: Tensor, classes: int) -> Callable[[], int]:
-    """One step of SGD; returns how many images it took."""
+    """Return a function that makes a step of SGD and returns how many images it took."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     labels = torch.arange(len(images)) % classes
 
@@ -97,61 +98,59 @@ def training(network: nn.Module, images: Tensor, classes: int) -> Callable[[], i
 
 
 def rates(loaders: Mapping[str, DataLoader[Any]], step: Callable[[], int], steps: int) -> dict[str, float]:
-    """Median images/s of training and of whole passes through loaders, whose first batch waits for their workers."""
-    found: dict[str, list[float]] = {name: [] for name in ("training", *loaders)}
+    """Return median images/s of training and of loaders after their first batch, which waits for the workers."""
+    speeds: dict[str, list[float]] = {name: [] for name in ("training", *loaders)}
     step()
     for _ in range(ROUNDS):
         begun = time.perf_counter()
         seen = sum(step() for _ in range(steps))
-        found["training"].append(seen / (time.perf_counter() - begun))
+        speeds["training"].append(seen / (time.perf_counter() - begun))
         for name, loader in loaders.items():
             batches = iter(loader)
             next(batches)
             begun = time.perf_counter()
             seen = sum(len(labels) for _, labels in batches)
-            found[name].append(seen / (time.perf_counter() - begun))
-    return {name: statistics.median(values) for name, values in found.items()}
+            speeds[name].append(seen / (time.perf_counter() - begun))
+    return {name: statistics.median(values) for name, values in speeds.items()}
 
 
-def ready(batch: Any) -> Any:
+def identity(batch: Any) -> Any:
     return batch
 
 
-def report(console: Console, title: str, found: Mapping[str, float]) -> None:
-    table = Table(title=title)
-    for column in ("what", "images/s", "times training", "times plain"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    for name, rate in found.items():
-        table.add_row(name, f"{rate:.0f}", f"{rate / found['training']:.1f}", f"{rate / found['plain, Pillow']:.1f}")
+def report(console: Console, title: str, speeds: Mapping[str, float]) -> None:
+    table = number_table(title, "what", "images/s", "times training", "times plain")
+    for name, rate in speeds.items():
+        table.add_row(name, f"{rate:.0f}", f"{rate / speeds['training']:.1f}", f"{rate / speeds['plain, Pillow']:.1f}")
     console.print(table)
 
 
 def cifar(console: Console, count: int = 6400, batch: int = 128) -> dict[str, float]:
-    """Made-up images: what they show takes no time."""
+    """Measure made-up images of CIFAR-10."""
     data = CIFAR10DataModule(batch_size=batch)
     images, labels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8), torch.arange(count) % 10
     samples = CIFARImages(images, labels, data.preprocess, augmentation=True)
-    found = rates(
+    speeds = rates(
         {
-            "CIFAR10DataModule": DataLoader(samples, batch, shuffle=True, collate_fn=ready),
+            "CIFAR10DataModule": DataLoader(samples, batch, shuffle=True, collate_fn=identity),
             "plain, Pillow": DataLoader(PlainCIFAR(images, labels), batch, shuffle=True),
         },
         training(ResNet20(), torch.randn(batch, 3, 32, 32), 10),
         steps=3,
     )
-    report(console, f"CIFAR-10 against ResNet-20, batch {batch}, in one process", found)
-    return found
+    report(console, f"CIFAR-10 against ResNet-20, batch {batch}, in one process", speeds)
+    return speeds
 
 
 def imagenet(
     console: Console, count: int = 384, batch: int = 32, size: tuple[int, int] = (500, 375)
 ) -> dict[str, float]:
-    """Made-up photos of about the size and bytes that those of ImageNet have."""
+    """Measure made-up photos of about the size and bytes of those of ImageNet."""
     with tempfile.TemporaryDirectory() as folder:
         write_photos(Path(folder), count, *size)
         data = ImageNetDataModule(folder, batch_size=batch, num_workers=WORKERS)
         plain = PlainImageNet(Path(folder) / "train")
-        found = rates(
+        speeds = rates(
             {
                 "ImageNetDataModule": data.train_dataloader(),
                 "plain, Pillow": DataLoader(plain, batch, shuffle=True, num_workers=WORKERS),
@@ -159,12 +158,12 @@ def imagenet(
             training(ResNet50(), torch.randn(8, 3, 224, 224), 1000),
             steps=1,
         )
-    report(console, f"ImageNet against ResNet-50, photos of {size[0]}x{size[1]} px, {WORKERS} workers", found)
-    return found
+    report(console, f"ImageNet against ResNet-50, photos of {size[0]}x{size[1]} px, {WORKERS} workers", speeds)
+    return speeds
 
 
 def write_photos(folder: Path, count: int, width: int, height: int) -> None:
-    """Smooth noise, JPEG at quality 90: about 100 kB at 500x375."""
+    """Write smooth noise as JPEG at quality 90, about 100 kB at 500x375."""
     generator = np.random.default_rng(0)
     for n in range(count):
         noise = cv2.GaussianBlur(generator.standard_normal((height, width, 3), np.float32), (0, 0), 1.2)

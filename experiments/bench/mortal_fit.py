@@ -1,4 +1,4 @@
-"""Short fits that can be made to kill their own process, and go on from where their folder says."""
+"""Short fits that can be made to kill their own process, and that go on from what their folder holds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from callbacks.sparsity import PruningWindow, UpdateWindow
 from datamodules.loading.ordering import ResumableSampler, training_loader
 from lightning_modules import SparseClassifier
 
-STEPS = 61  # of 8 batches an epoch; not one after which there is a checkpoint, or nothing would be left to do
+STEPS = 61  # of 8 batches an epoch; no checkpoint is written after the last, so that there is always something to train
 WINDOW = UpdateWindow(4, stop=1.0)
 PRUNING = PruningWindow(4, start=4, stop=0.9)
 METHODS: Mapping[str, Callable[[], MaskOwner]] = {
@@ -70,8 +70,8 @@ class Digits(pl.LightningDataModule):
         return DataLoader(self.data, batch_size=62)
 
 
-class Curve(Logger):
-    """Appends what is logged to a file, a line of JSON each time."""
+class CurveLogger(Logger):
+    """A logger that appends each row of metrics to a file, as a line of JSON."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -86,14 +86,14 @@ class Curve(Logger):
         return 0
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing."""
+        """Ignore hyperparameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
 
     def read(self) -> dict[tuple[int, str], float]:
-        """The last value of each metric at each step; a line cut off by a kill is left out."""
+        """Return the last value of each metric at each step; a line that a kill cut off is left out."""
         values = {}
         for line in self.path.read_text().splitlines(keepends=True):
             if line.endswith("}\n") and line.startswith("{"):
@@ -102,13 +102,13 @@ class Curve(Logger):
         return values
 
 
-class Dies(MaskObserver):
-    """Kills its own process when it comes to a place for the n-th time."""
+class KillsItself(MaskObserver):
+    """A callback that kills its own process when it comes to a place for the n-th time."""
 
     def __init__(self, place: str, count: int) -> None:
         self.place, self.count = place, count
         if place == "half a checkpoint written":
-            torch.save = self.save_half  # type: ignore[assignment]  # the process ends with it
+            torch.save = self.save_half  # type: ignore[assignment]  # the process ends before torch.save is used again
         elif place == "checkpoint not yet in place":
             os.fsync = lambda fd: self.come()  # noqa: ARG005  # the name is fsync's
 
@@ -137,17 +137,17 @@ class Dies(MaskObserver):
 
 
 def run(folder: Path, name: str, death: tuple[str, int] | None = None) -> None:
-    """Train from where ``folder`` says, to the end, or to the n-th time at a place to die."""
+    """Train from what ``folder`` holds to the end, or until the process kills itself at the n-th time at a place."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    dies = [Dies(*death)] if death else []
+    dies = [KillsItself(*death)] if death else []
     (lottery if name == LOTTERY else fit)(folder, name, dies)
     (folder / "done").touch()
 
 
 def fit(folder: Path, method: str, dies: Sequence[pl.Callback]) -> None:
-    """One fit, with averages of its weights."""
+    """Run one fit, with averages of its weights."""
     pl.seed_everything(0, verbose=False)
     saved = ModelCheckpoint(folder, every_n_train_steps=3, save_top_k=1, save_last=True)
     trainer = make_trainer([METHODS[method](), EMAWeightAveraging(decay=0.9), saved, *dies], folder, STEPS)
@@ -156,8 +156,8 @@ def fit(folder: Path, method: str, dies: Sequence[pl.Callback]) -> None:
     trainer.save_checkpoint(folder / "end.ckpt")
 
 
-def lottery(folder: Path, name: str, dies: Sequence[pl.Callback]) -> None:  # noqa: ARG001  # as fit takes it
-    """A dense fit, and two levels of pruning, rewinding and training again."""
+def lottery(folder: Path, name: str, dies: Sequence[pl.Callback]) -> None:  # noqa: ARG001  # fit has the same arguments
+    """Run a dense fit, and two levels of pruning, rewinding and training again."""
     pl.seed_everything(0, verbose=False)
     lottery = LotteryTicket(folder, IterativePruning(0.5, levels=2), rewind_step=5, save_every=3)
 
@@ -165,7 +165,7 @@ def lottery(folder: Path, name: str, dies: Sequence[pl.Callback]) -> None:  # no
         own = ModelCheckpoint(stage, save_top_k=0)
         return make_trainer([*callbacks, own, *dies], stage, STEPS // 3)
 
-    for _ in lottery.run(classifier(), lambda fit: Digits(), make):  # noqa: ARG005  # all in one order
+    for _ in lottery.run(classifier(), lambda fit: Digits(), make):  # noqa: ARG005  # every fit has the same data order
         pass
 
 
@@ -186,7 +186,7 @@ def make_trainer(callbacks: list[pl.Callback], folder: Path, steps: int) -> pl.T
         accelerator="cpu",
         callbacks=callbacks,
         max_steps=steps,
-        logger=Curve(folder / "curve.jsonl"),
+        logger=CurveLogger(folder / "curve.jsonl"),
         log_every_n_steps=1,
         plugins=[WholeCheckpoints()],
         num_sanity_val_steps=0,

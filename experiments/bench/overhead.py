@@ -1,4 +1,4 @@
-"""What sparse training costs: one Trainer with it against the same Trainer without, and against pruning peers."""
+"""The time that sparse training costs: a Trainer with it against the same Trainer without, and against peers."""
 
 from __future__ import annotations
 
@@ -6,40 +6,34 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelPruning
-from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
-from torch.nn.utils import prune
 from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 
-from callbacks import GradientFlowMonitor, RigL, SparseTraining
-from callbacks.sparsity import UpdateWindow
+from callbacks import RigL
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import LeNet5, ResNet18, ResNet50
 
-from ..dashboard import Dashboard
-from ..tracking import finish_wandb
-
-SPARSITY = 0.9
-RANKS = int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets it
+from ..run.console_tables import number_table
+from ..run.tracking import finish_wandb
+from . import arms
+from .arms import ARMS, SPARSITY, Arm
+from .quiet_trainer import RANKS, quiet_trainer
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its images and how long to measure it: periods of ``PERIOD`` steps, and the steps of a turn."""
+    """A network, its images, and how long to measure it: in periods of ``PERIOD`` steps, and in steps a turn."""
 
     name: str
     network: Callable[[], nn.Module]
@@ -77,14 +71,12 @@ ON_GPU = [
     )
     for compiled in (False, True)
 ]
-PERIOD = 100  # steps from one mask update to the next
-WARM_UP = (
-    10  # steps of the first epoch, untimed; with 4, or turns of 10, all mask updates would fall into those without
-)
+# Untimed steps of the first epoch. With 4, or turns of 10, all mask updates would fall into turns without the arm.
+WARM_UP = 10
 
 
-class Repeated(Dataset[tuple[Tensor, Tensor]]):
-    """The same batch again and again."""
+class RepeatedBatch(Dataset[tuple[Tensor, Tensor]]):
+    """A data set that gives the same batch again and again."""
 
     def __init__(self, images: Tensor, times: int) -> None:
         self.batch = images, torch.arange(len(images), device=images.device) % 10
@@ -97,8 +89,8 @@ class Repeated(Dataset[tuple[Tensor, Tensor]]):
         return self.batch
 
 
-class Noise(pl.LightningDataModule):
-    """A random batch, which is where the module is: a short first epoch, then ``case.periods`` with and without."""
+class RandomData(pl.LightningDataModule):
+    """Random data on the module's device: a short first epoch, then ``case.periods`` with and without the arm."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
@@ -106,15 +98,15 @@ class Noise(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         assert self.trainer is not None
-        batches = 2 * PERIOD * self.case.periods if self.trainer.current_epoch else WARM_UP
+        batches = 2 * arms.PERIOD * self.case.periods if self.trainer.current_epoch else WARM_UP
         images = torch.randn(self.case.batch_size, *self.case.image, device=self.trainer.strategy.root_device)
         if self.case.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return DataLoader(Repeated(images, batches), batch_size=None)
+        return DataLoader(RepeatedBatch(images, batches), batch_size=None)
 
 
 class Turns(pl.Callback):
-    """Switches an arm off and on again every ``turn`` steps of the second epoch, and times the turns.
+    """A callback that switches an arm off and on again every ``turn`` steps of the second epoch, and times the turns.
 
     Both kinds of turns see the same process, memory and noise of the machine: a fit's time differs more from
     one process to the next than by what is measured here. The learning rate is 0, so that nothing changes.
@@ -143,100 +135,13 @@ class Turns(pl.Callback):
 
 
 def wait(module: pl.LightningModule) -> None:
-    """A GPU works on behind what has been asked of it."""
+    """Wait until a GPU has done what it was asked for."""
     if module.device.type == "cuda":
         torch.cuda.synchronize(module.device)
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What a Trainer has besides the module, and what else must be done to switch that on and off."""
-
-    callbacks: list[pl.Callback]
-    switch: Callable[[bool], None] = lambda _: None
-    logger: Callable[[], Logger] | None = None  # for turns with and without
-    always: Sequence[pl.Callback] = ()  # those of them that are never switched off
-    even: bool = True  # over periods: what happens now and then is not seen by medians over them
-
-
-def weighted_layers(network: nn.Module) -> list[tuple[nn.Module, str]]:
-    """What all arms make sparse: every convolution and linear layer."""
-    return [(layer, "weight") for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
-
-
-def nothing(network: nn.Module) -> Arm:  # noqa: ARG001  # an arm like the others
-    return Arm([])
-
-
-def rigl(network: nn.Module) -> Arm:  # noqa: ARG001
-    # the defaults, a mask update every 100 steps and a measurement every 50; the windows of the update and of the
-    # Trainer's logging are twice as wide, since every other step is without
-    return Arm([RigL(SPARSITY, window=UpdateWindow(2 * PERIOD, stop=10**9)), GradientFlowMonitor(every_n_steps=50)])
-
-
-def fixed_mask(network: nn.Module) -> Arm:  # noqa: ARG001
-    return Arm([SparseTraining(SPARSITY)])
-
-
-def model_pruning(network: nn.Module) -> Arm:
-    pruning = ModelPruning(
-        "l1_unstructured",
-        weighted_layers(network),
-        amount=SPARSITY,
-        use_global_unstructured=False,
-        apply_pruning=lambda epoch: epoch == 0,
-        use_lottery_ticket_hypothesis=False,
-    )
-    return Arm([pruning], switch_pruning(network))
-
-
-def torch_prune(network: nn.Module) -> Arm:
-    for layer, name in weighted_layers(network):
-        prune.random_unstructured(layer, name, SPARSITY)  # type: ignore[no-untyped-call]
-    return Arm([], switch_pruning(network))
-
-
-def switch_pruning(network: nn.Module) -> Callable[[bool], None]:
-    """torch.nn.utils.prune replaces a parameter by its product with a mask, made by a hook before each forward."""
-    hooks: dict[nn.Module, dict[int, Any]] = {}
-
-    def switch(on: bool) -> None:
-        for layer, _ in weighted_layers(network):
-            if on:
-                layer._forward_pre_hooks.update(hooks[layer])
-                layer.register_parameter("weight_orig", layer._parameters.pop("weight"))
-            else:
-                hooks[layer] = dict(layer._forward_pre_hooks)
-                layer._forward_pre_hooks.clear()
-                del layer.weight
-                layer.register_parameter("weight", layer._parameters.pop("weight_orig"))
-
-    return switch
-
-
-def dashboard(network: nn.Module) -> Arm:  # noqa: ARG001
-    # half its share of the time, since every other step is without; its owner of masks is in all turns
-    owner, board = SparseTraining(SPARSITY), Dashboard(share=0.005)
-
-    def switch(on: bool) -> None:
-        owner._observers = [board] if on else []
-
-    logger = partial(WandbLogger, save_dir=tempfile.mkdtemp(), mode="offline", settings={"silent": True})
-    return Arm([owner, board], switch, logger=logger, always=[owner], even=False)
-
-
-ARMS: dict[str, Callable[[nn.Module], Arm]] = {
-    "nothing": nothing,
-    "RigL + GradientFlowMonitor": rigl,
-    "SparseTraining": fixed_mask,
-    "Dashboard, to SparseTraining": dashboard,
-    "Lightning's ModelPruning": model_pruning,
-    "torch.nn.utils.prune": torch_prune,
-}
-
-
 def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cpu") -> tuple[float, float]:
-    """Seconds of a step with an arm, and their ratio to those without it.
+    """Return the seconds of a step with an arm, and their ratio to those without it.
 
     The time of a period is the sum over its turns of their medians over all periods: a mask update falls
     into one turn of each period, so that the median of all turns would not see it. What comes at other times is seen
@@ -253,7 +158,7 @@ def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cp
         benchmark=True,
         max_epochs=2,
         reload_dataloaders_every_n_epochs=1,
-        log_every_n_steps=PERIOD,
+        log_every_n_steps=arms.PERIOD,
         logger=arm.logger() if arm.logger else False,
     )
     module = SparseClassifier(
@@ -264,31 +169,17 @@ def measure(case: Case, make: Callable[[nn.Module], Arm], accelerator: str = "cp
     )
     if case.compiled:
         network.compile()
-    trainer.fit(module, Noise(case))
+    trainer.fit(module, RandomData(case))
     finish_wandb()
     table = torch.tensor(turns.seconds).view(case.periods, -1, 2)
-    seconds = (table.median(dim=0).values if arm.even else table.mean(dim=0)).sum(dim=0) / PERIOD
+    seconds = (table.median(dim=0).values if arm.even else table.mean(dim=0)).sum(dim=0) / arms.PERIOD
     return float(seconds[0]), float(seconds[0] / seconds[1])
 
 
-def quiet_trainer(callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
-    return pl.Trainer(
-        devices=RANKS,
-        strategy="ddp" if RANKS > 1 else "auto",
-        use_distributed_sampler=False,  # as many steps as in one process
-        callbacks=list(callbacks),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        **{"accelerator": "cpu", "logger": False, **arguments},
-    )
-
-
 def mask_bytes_per_weight() -> float:
-    """Memory of a LeNet-5's masks over the weights they mask."""
+    """Return the bytes of a LeNet-5's masks over the number of weights that they mask."""
     owner = RigL(SPARSITY)
-    quiet_trainer([owner], max_steps=1).fit(SparseClassifier(LeNet5(), num_classes=10), Noise(CASES[0]))
+    quiet_trainer([owner], max_steps=1).fit(SparseClassifier(LeNet5(), num_classes=10), RandomData(CASES[0]))
     return sum(mask.untyped_storage().nbytes() for mask in owner.masks.values()) / owner.masks.size
 
 
@@ -302,20 +193,22 @@ def main() -> None:
     console.print(f"mask memory: {mask_bytes_per_weight():.2f} bytes a weight")
 
 
-def compare(console: Console, cases: Sequence[Case], arms: Sequence[str], where: str, accelerator: str = "cpu") -> None:
-    """Prints a table for each case."""
+def compare(
+    console: Console, cases: Sequence[Case], names: Sequence[str], where: str, accelerator: str = "cpu"
+) -> None:
+    """Print a table for each case."""
     for case in cases:
-        table = Table(title=f"{case.name}, {SPARSITY:.0%} sparse, {where}")
-        for column in ("Trainer with", "ms a step", "ratio to without"):
-            table.add_column(column, justify="left" if column == "Trainer with" else "right")
-        for name in arms:
+        table = number_table(
+            f"{case.name}, {SPARSITY:.0%} sparse, {where}", "Trainer with", "ms a step", "ratio to without"
+        )
+        for name in names:
             seconds, ratio = measure(case, ARMS[name], accelerator)
             table.add_row(name, f"{seconds * 1e3:.2f}", f"{ratio:.4f}")
         console.print(table)
 
 
 def on_gpu() -> None:
-    """The same for the first two arms on a GPU, where there is one."""
+    """Measure the first two arms on a GPU, where there is one."""
     console = Console()
     if not torch.cuda.is_available():
         console.print("gpu: torch sees none here")
@@ -325,8 +218,8 @@ def on_gpu() -> None:
 
 
 def on_two_processes() -> None:
-    """The same for the first two arms, with DDP: gradients are reduced, masks updated alike."""
+    """Measure the first two arms on two processes with DDP, where gradients are reduced and masks updated alike."""
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     subprocess.run(
-        [*ranks, "-m", "experiments.bench", "callbacks"], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
+        [*ranks, "-m", "experiments", "bench", "callbacks"], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
     )

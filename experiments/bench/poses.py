@@ -1,4 +1,4 @@
-"""How fast pose networks are, what their kinematic updates take, and whether the data keep up.
+"""A bench of pose networks: their speed, what their kinematic updates take, and whether the data keep up.
 
 What is compared is timed in turns in one process: a machine's speed changes from minute to minute.
 """
@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from datamodules import LSP_SKELETON, LSPDataModule, PoseAugmentation, PoseDataModule, SyntheticPoseDataModule
@@ -23,13 +22,14 @@ from lightning_modules.networks import RePose, SimpleBaseline
 from lightning_modules.pose.heatmaps import heatmap_loss
 
 from ..pose.costs import SIZES, kinematics
+from ..run.console_tables import number_table
 
 SIZE, ROUNDS = 256, 7
 TREE = kinematics(LSP_SKELETON)
 
 
-def rivals() -> dict[str, nn.Module]:
-    """The sizes, base without updates, and a baseline of the usual kind."""
+def compared_networks() -> dict[str, nn.Module]:
+    """Return the networks to compare: RePose's sizes, base without updates, and a baseline of the usual kind."""
     networks: dict[str, nn.Module] = {name: RePose(TREE, **arguments) for name, arguments in SIZES.items()}
     networks["base, no updates"] = RePose(replace(TREE, passes=()))
     networks["SimpleBaseline, ResNet-18"] = SimpleBaseline(TREE.num_joints, 18)
@@ -40,7 +40,7 @@ def rivals() -> dict[str, nn.Module]:
 
 
 def in_turns(actions: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of each action; the first round is not counted."""
+    """Return the median seconds of each action; the first round is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds + 1):
         for name, action in actions.items():
@@ -56,19 +56,24 @@ def image(batch: int) -> Tensor:
 
 @torch.no_grad()
 def inference(console: Console) -> None:
-    """Latency and throughput, eager and compiled."""
-    networks = {name: network.eval() for name, network in rivals().items()}
-    table = Table(title=f"inference at {SIZE}x{SIZE} px, {torch.get_num_threads()} threads")
-    for column in ("network", "ms, batch 1", "compiled", "images/s, batch 32", "compiled"):
-        table.add_column(column, justify="left" if column == "network" else "right")
+    """Measure latency and throughput, eager and compiled."""
+    networks = {name: network.eval() for name, network in compared_networks().items()}
+    table = number_table(
+        f"inference at {SIZE}x{SIZE} px, {torch.get_num_threads()} threads",
+        "network",
+        "ms, batch 1",
+        "compiled",
+        "images/s, batch 32",
+        "compiled",
+    )
     compiled: dict[str, Any] = {name: torch.compile(network) for name, network in networks.items()}
-    found = [
+    measured = [
         in_turns({name: partial(run, image(batch)) for name, run in runners.items()}, rounds)
         for batch, rounds in ((1, ROUNDS), (32, 3))
         for runners in (networks, compiled)
     ]
     for name in networks:
-        one, one_compiled, many, many_compiled = (seconds[name] for seconds in found)
+        one, one_compiled, many, many_compiled = (seconds[name] for seconds in measured)
         table.add_row(
             name, f"{1e3 * one:.0f}", f"{1e3 * one_compiled:.0f}", f"{32 / many:.1f}", f"{32 / many_compiled:.1f}"
         )
@@ -76,7 +81,7 @@ def inference(console: Console) -> None:
 
 
 def training(console: Console, batch: int = 4) -> float:
-    """Steps of a base network with and without its updates, and one joint at a time; returns images/s of base."""
+    """Measure steps of a base network with its updates, one joint at a time, and without; return images/s of base."""
     networks = {"grouped": RePose(TREE), "one by one": RePose(TREE), "no updates": RePose(replace(TREE, passes=()))}
     networks["one by one"].updates.forward = networks["one by one"].updates.one_by_one  # type: ignore[method-assign]
     joints, visible = SIZE * torch.rand(batch, TREE.num_joints, 2), torch.ones(batch, TREE.num_joints, dtype=torch.bool)
@@ -93,9 +98,7 @@ def training(console: Console, batch: int = 4) -> float:
         for name, network in networks.items()
     }
     seconds = in_turns({name: partial(step, network) for name, network in ready.items()})
-    table = Table(title=f"training step of base, batch {batch}, bfloat16")
-    for column in ("updates", "ms", "share of the step"):
-        table.add_column(column, justify="left" if column == "updates" else "right")
+    table = number_table(f"training step of base, batch {batch}, bfloat16", "updates", "ms", "share of the step")
     for name, taken in seconds.items():
         table.add_row(name, f"{1e3 * taken:.0f}", f"{1 - seconds['no updates'] / taken:.1%}")
     console.print(table)
@@ -103,7 +106,7 @@ def training(console: Console, batch: int = 4) -> float:
 
 
 def loading(console: Console, trained: float, images: int = 256) -> None:
-    """Images/s that the training loader alone yields, with all augmentation; LSP where it lies in data/."""
+    """Measure images/s of the training loader alone, with all augmentation; it reads LSP if that lies in data/."""
     data: PoseDataModule
     augmentation = PoseAugmentation(half_body=0.3)
     if Path("data/lsp_dataset").is_dir():
@@ -120,7 +123,7 @@ def loading(console: Console, trained: float, images: int = 256) -> None:
         begun, seen = 0.0, 0
         for batch in loader:
             if not begun:
-                begun = time.perf_counter()  # the first batch waits for the workers to start
+                begun = time.perf_counter()  # the clock starts after the first batch, which waits for the workers
                 continue
             seen += len(batch["index"])
             if seen >= images:

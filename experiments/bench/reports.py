@@ -1,4 +1,4 @@
-"""How long a report of many runs takes to build, and how large it is."""
+"""A bench of reports: how long one of many runs takes to build, and how large it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAYERS = {f"network.layer{i}.weight": (64, 64, 3, 3) for i in range(20)}
 
 
 def write_runs(folder: Path, runs: int, steps: int) -> None:
-    """Made-up runs as a fit leaves them: half as many settings as methods times sparsities, some seeds each."""
+    """Write made-up runs as fits leave them: several methods and sparsities, with some seeds each."""
     for index in range(runs):
         method, sparsity, seed = METHODS[index % 4], (0.8, 0.9)[index // 4 % 2], index // 8
         name = f"made_up_{method.lower()}_{100 * sparsity:.0f}"
@@ -43,7 +43,7 @@ def write_runs(folder: Path, runs: int, steps: int) -> None:
 
 
 def _write_metrics(path: Path, chance: random.Random, sparsity: float, steps: int) -> None:
-    """A loss at every step, gradient flow by layer at every 50th, an update at every 100th."""
+    """Write a loss at every step, gradient flow by layer at every 50th, and an update at every 100th."""
     layers = [f"grad_flow/active/{layer}" for layer in LAYERS]
     rare = ["grad_flow/active", "grad_flow/inactive", "grad_flow/total", *layers]
     updates = ["sparsity/churn", "sparsity/explored", "sparsity/actual", "grad_flow/delta", "val/acc"]

@@ -1,4 +1,4 @@
-"""Time and memory of a RigL update by the number of weights, to a CSV file; callbacks/README.md is written from it."""
+"""A bench of RigL's updates: time and memory by the number of weights, for the table of callbacks/README.md."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import ResNet50
 
-from ..provenance import provenance, write_rows
-from .overhead import SPARSITY, quiet_trainer
+from ..run.provenance import provenance
+from ..run.rows import write_rows
+from .arms import SPARSITY
+from .quiet_trainer import quiet_trainer
 from .updates import Stopwatch
 
 RESULTS = Path(__file__).parents[1] / "results" / "mask_updates.csv"
-WIDTHS = (0.5, 1.0, 2.0)  # of a ResNet-50: 6, 25 and 98 million weights
-BEYOND = 6.5  # a billion
+WIDTHS = (0.5, 1.0, 2.0)  # widths of a ResNet-50: 6, 25 and 98 million weights
+BEYOND = 6.5  # the width with a billion weights
 
 
 class PeakMemory(pl.Callback):
-    """Bytes of all tensors that live at once at most, in one step between two of these, beyond those at its beginning.
+    """A callback that measures by how many bytes tensors grow at most, in one step, between two of its kind.
 
     Args:
-        first: the one that begins; None for the first itself.
-        step: optimizer steps done before the one that is looked at.
+        first: the callback at which the measurement begins; None for that callback itself.
+        step: the number of optimizer steps before the measured one.
     """
 
     def __init__(self, first: PeakMemory | None = None, *, step: int = 0) -> None:
@@ -66,7 +68,7 @@ class PeakMemory(pl.Callback):
 
 
 def measure(width: float, updates: int) -> dict[str, Any]:
-    """One row: the median seconds of ``updates``, and the bytes of the first."""
+    """Return a row with the median seconds of ``updates``, and the bytes of the first."""
     torch.manual_seed(0)
     network = ResNet50(width=width)
     owner = RigL(SPARSITY, window=UpdateWindow(2, stop=10**9))
@@ -76,7 +78,7 @@ def measure(width: float, updates: int) -> dict[str, Any]:
     images, label = torch.randn(2 * steps, 3, 32, 32), torch.zeros(2 * steps, dtype=torch.long)
     trainer = quiet_trainer([memory, clock, owner, clock_end, memory_end], max_steps=steps, log_every_n_steps=10**9)
     trainer.fit(SparseClassifier(network, 1000), DataLoader(TensorDataset(images, label), batch_size=2))
-    # the first step warms up and reports; updates come at steps 2, 4, ...
+    # The first step warms up and reports; updates come at the steps 2, 4, ...
     seconds = statistics.median(clock_end.hooks[2::2]) - statistics.median(clock_end.hooks[1::2])
     return {
         "network": f"ResNet50(width={width:g})",
@@ -90,11 +92,12 @@ def measure(width: float, updates: int) -> dict[str, Any]:
 
 
 def by_arithmetic(row: Mapping[str, Any], width: float) -> dict[str, Any]:
-    """What a measured row says of a network too large to measure, whose layers are known without their values."""
+    """Return the row of a network too large to measure, extrapolated from a measured row by the sizes of its layers."""
     with torch.device("meta"):
         layers = [p.numel() for p in ResNet50(width=width).parameters() if p.ndim > 1]
     weights, largest = sum(layers), max(layers)
-    held = (row["peak_bytes"] - row["weights"]) / row["largest"]  # of the layer at hand; a new mask is a byte a weight
+    # Bytes a weight of the layer that is updated; its new mask takes one byte a weight of the network.
+    held = (row["peak_bytes"] - row["weights"]) / row["largest"]
     return {
         "network": f"ResNet50(width={width:g})",
         "method": row["method"],

@@ -1,4 +1,4 @@
-"""What mask updates cost of the training time of a ResNet-50 with updates every 100 steps."""
+"""A bench of mask updates: their share of the training time of a ResNet-50 that has one every 100 steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from functools import partial
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
@@ -22,9 +21,11 @@ from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import ResNet50
 
-from .overhead import SPARSITY, quiet_trainer
+from ..run.console_tables import number_table
+from .arms import SPARSITY
+from .quiet_trainer import quiet_trainer
 
-EVERY = 100  # steps from one update to the next in a real run; here every other step has one
+EVERY = 100  # steps between updates of a real run; here every other step has one
 WINDOW = UpdateWindow(2, stop=10**9)
 METHODS: dict[str, Callable[[], MaskOwner]] = {
     "RigL": partial(RigL, SPARSITY, window=WINDOW),
@@ -34,7 +35,7 @@ METHODS: dict[str, Callable[[], MaskOwner]] = {
 
 
 class Stopwatch(pl.Callback):
-    """Seconds of each step, and of what the callbacks between two of these do before the optimizer steps."""
+    """A callback that times each step, and what the callbacks between two of its kind do before the optimizer steps."""
 
     def __init__(self, first: Stopwatch | None = None) -> None:
         self.first = first
@@ -61,7 +62,7 @@ class Stopwatch(pl.Callback):
 
 
 def measure(network: nn.Module, owner: MaskOwner, images: Tensor, updates: int = 3) -> tuple[float, float]:
-    """Seconds of an update, beyond what the owner does at every step, and of a step without one."""
+    """Return the seconds of an update, beyond what the owner does at every step, and those of a step without one."""
     first = Stopwatch()
     last = Stopwatch(first)
     steps = 2 * updates + 1
@@ -69,7 +70,7 @@ def measure(network: nn.Module, owner: MaskOwner, images: Tensor, updates: int =
     data = DataLoader(TensorDataset(images.repeat(steps, 1, 1, 1), label), batch_size=len(images))
     trainer = quiet_trainer([first, owner, last], max_steps=steps, log_every_n_steps=10**9)
     trainer.fit(SparseClassifier(network, 1000), data)
-    # the first step warms up and reports; updates come at steps 2, 4, ...
+    # The first step warms up and reports; updates come at the steps 2, 4, ...
     plain, updating = statistics.median(last.hooks[1::2]), statistics.median(last.hooks[2::2])
     return updating - plain, statistics.median(last.steps[1::2])
 
@@ -77,9 +78,13 @@ def measure(network: nn.Module, owner: MaskOwner, images: Tensor, updates: int =
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    table = Table(title=f"ResNet-50, batch 32, 224x224 px, {SPARSITY:.0%} sparse, {torch.get_num_threads()} threads")
-    for column in ("updates of", "s an update", "s a step", f"share of the time, every {EVERY} steps"):
-        table.add_column(column, justify="left" if column == "updates of" else "right")
+    table = number_table(
+        f"ResNet-50, batch 32, 224x224 px, {SPARSITY:.0%} sparse, {torch.get_num_threads()} threads",
+        "updates of",
+        "s an update",
+        "s a step",
+        f"share of the time, every {EVERY} steps",
+    )
     for name, make in METHODS.items():
         torch.manual_seed(0)
         update, step = measure(ResNet50(), make(), torch.randn(32, 3, 224, 224))

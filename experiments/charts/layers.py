@@ -11,8 +11,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from .text import escaped
 
-CELLS = 64  # along each side of a density map
-ALL_CELLS = 16 * CELLS**2  # in all maps of a figure, so that figures of deep networks stay small
+CELLS = 64  # cells along each side of a density map
+ALL_CELLS = 16 * CELLS**2  # cells in all maps of a figure, so that figures of deep networks stay small
 COLUMNS = 4
 TEMPLATE = "plotly_white"
 
@@ -61,7 +61,7 @@ def density_maps(masks: Mapping[str, Tensor]) -> go.Figure:
     cells = min(CELLS, max(8, math.isqrt(ALL_CELLS // max(len(masks), 1))))
     columns = min(COLUMNS, max(len(masks), 1))
     rows = math.ceil(len(masks) / columns)
-    pitch = cells + cells // 4  # leaves room for a title
+    pitch = cells + cells // 4  # the rest is room for a title
     # all maps are one picture, since plotly takes seconds to make 50 subplots
     sheet: list[list[float | None]] = [[None] * (pitch * columns) for _ in range(pitch * rows)]
     titles = []
@@ -70,8 +70,8 @@ def density_maps(masks: Mapping[str, Tensor]) -> go.Figure:
         for row, values in enumerate(_density(mask, cells), start=top):
             sheet[row][left : left + cells] = values
         text = f"{escaped(name)}: {float(mask.float().mean()):.2%}"
-        place = {"x": left - 0.5, "y": top - 0.5, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
-        titles.append({"text": text, "font": {"size": 10}, **place})
+        corner = {"x": left - 0.5, "y": top - 0.5, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        titles.append({"text": text, "font": {"size": 10}, **corner})
     trace = go.Heatmap(z=sheet, zmin=0, zmax=1, colorscale="Viridis", colorbar={"tickformat": ".0%"}, hoverongaps=False)
     trace.hovertemplate = "%{z:.1%}<extra></extra>"
     hidden = {"visible": False}

@@ -1,33 +1,7 @@
-"""python -m experiments.dashboard --project P: the W&B workspace that shows a project's runs."""
+"""The old form of ``python -m experiments dashboard``, until the next release."""
 
-from __future__ import annotations
-
-import argparse
-import json
-from collections.abc import Sequence
-
-import wandb
-
-from ..command import run_command
-from ..wandb_probe import find_account, why_refused
-from .workspace import workspace
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.dashboard", description=__doc__)
-    parser.add_argument("--project", required=True, help="of W&B, as in the YAML files")
-    parser.add_argument("--entity", help="user or team; default: that of the account")
-    parser.add_argument("--print", action="store_true", help="show the workspace as JSON, and save nothing")
-    chosen = parser.parse_args(args)
-    if chosen.print:
-        print(json.dumps(workspace(chosen.project, chosen.entity or "entity")._spec, indent=2))
-        return
-    account = find_account()
-    if wrong := why_refused(*account, timeout=5.0) if account else "has no account here":
-        parser.exit(1, f"W&B {wrong}: `wandb login`, or see what would be saved with --print\n")
-    entity = chosen.entity or wandb.Api().default_entity
-    workspace(chosen.project, entity or parser.error("the account has no entity: give --entity")).save()  # type: ignore[no-untyped-call]
-
+from ..run.command import run_old_form
+from .command import main
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("dashboard", main)

@@ -1,4 +1,4 @@
-"""TimeBudget: what is not needed for training is done only while it has cost little."""
+"""The share of a run's time for what training does not need."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class TimeBudget:
-    """A share of the time since the start, to be spent on whatever was found to cost how much.
+    """A share of the time since the start, which is spent on work whose last cost is remembered.
 
     Args:
-        share: of the time, in [0, 1].
+        share: the share of the time, in [0, 1].
         clock: gives seconds.
 
     Raises:
@@ -34,7 +34,7 @@ class TimeBudget:
         self._last: dict[str, float] = {}
 
     def affords(self, what: str) -> bool:
-        """Whether the share will not be exceeded if ``what`` costs as much as the last time, or nothing if unknown."""
+        """Return whether ``what`` stays within the share if it costs as much as last time, or nothing if unknown."""
         return self.spent + self._last.get(what, 0.0) <= self.share * (self.clock() - self._started)
 
     @contextmanager

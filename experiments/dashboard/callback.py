@@ -1,4 +1,4 @@
-"""Dashboard: a W&B run that says by itself what happened."""
+"""The callback that makes a W&B run say by itself what happened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from callbacks.sparsity import Spectrum
 from callbacks.sparsity.masks.sharding import is_sharded
 
 from .. import charts
-from ..tracking import Patience
+from ..run.tracking import WandbGuard
 from .artifacts import log_checkpoints, log_masks, use_ticket
 from .budget import TimeBudget
 from .history import History
@@ -47,10 +47,10 @@ class Dashboard(MaskObserver):
     each kind at the end of the fit is free. When W&B fails, the run goes on without it.
 
     Args:
-        config: plain values, nested, that the run was made from.
+        config: the plain, nested values that the run was made from.
         every_n_steps: optimizer steps between two measurements of the gradient flow, where time allows.
-        pictures: of each kind, over the run, where time allows.
-        share: of the run's time that this may take, in [0, 1].
+        pictures: the number of pictures of each kind over the run, where time allows.
+        share: the share of the run's time that this may take, in [0, 1].
         clock: gives seconds.
 
     Raises:
@@ -77,13 +77,13 @@ class Dashboard(MaskObserver):
         self.pictures = pictures
         self.budget = TimeBudget(share, clock)
         self._logger: WandbLogger | None = None
-        self._patience = Patience()
+        self._guard = WandbGuard()
         self._flow, self._churn = History(every_n_steps), History()
-        self._steps: dict[int, int] = {}  # by optimizer
+        self._steps: dict[int, int] = {}  # the steps of each optimizer
         self._updates = 0
-        self._old: Mapping[str, Tensor] = {}  # masks, during an update
-        self._interval, self._next = 1, 0  # optimizer steps between pictures, and when they are due
-        self._spectrum: Spectrum | None = None  # that was drawn
+        self._old: Mapping[str, Tensor] = {}  # the masks before an update, while it runs
+        self._interval, self._next = 1, 0  # optimizer steps between pictures, and the step of the next
+        self._spectrum: Spectrum | None = None  # the last spectrum that was drawn
 
     # --- start ---------------------------------------------------------------------------------
 
@@ -92,9 +92,9 @@ class Dashboard(MaskObserver):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
         if stage != "fit" or not loggers or not trainer.is_global_zero or loggers[0].experiment.disabled:
             return
-        self._logger, self._patience = loggers[0], Patience()
-        self._patience.guard(self._logger)
-        self._patience.attempt(self._describe, self._logger.experiment, trainer)
+        self._logger, self._guard = loggers[0], WandbGuard()
+        self._guard.protect(self._logger)
+        self._guard.attempt(self._describe, self._logger.experiment, trainer)
 
     def _describe(self, run: wandb.Run, trainer: pl.Trainer) -> None:
         owner = mask_owner(trainer)
@@ -169,8 +169,8 @@ class Dashboard(MaskObserver):
             return
         run: wandb.Run = self._logger.experiment
         if owner := mask_owner(trainer):
-            self._patience.attempt(log_masks, run, trainer, owner)
-        self._patience.attempt(log_checkpoints, run, trainer)
+            self._guard.attempt(log_masks, run, trainer, owner)
+        self._guard.attempt(log_checkpoints, run, trainer)
 
     def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule, gradients: Mapping[str, Tensor]) -> None:
         masks = masks_of(trainer)
@@ -189,7 +189,7 @@ class Dashboard(MaskObserver):
         if spectra and spectra[0] is not self._spectrum:
             self._spectrum = spectra[0]
             figures["hessian"] = charts.spectrum(spectra[0].eigenvalues, spectra[0].shares)
-        self._patience.attempt(self._send, trainer, figures)
+        self._guard.attempt(self._send, trainer, figures)
 
     def _send(self, trainer: pl.Trainer, figures: Mapping[str, go.Figure]) -> None:
         if self._logger is not None:
@@ -198,11 +198,11 @@ class Dashboard(MaskObserver):
 
     @property
     def _working(self) -> bool:
-        return self._logger is not None and not self._patience.failed
+        return self._logger is not None and not self._guard.failed
 
 
 def _gradients(module: pl.LightningModule, optimizer: Optimizer) -> dict[str, Tensor]:
-    """Those of an optimizer's parameters; none if they are sharded, since other ranks do not take part."""
+    """Return the gradients of an optimizer; none if they are sharded, since other ranks do not take part."""
     members = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     named = [(name, parameter.grad) for name, parameter in module.named_parameters() if id(parameter) in members]
     gradients = {name: gradient for name, gradient in named if gradient is not None}

@@ -1,4 +1,4 @@
-"""History: numbers of every layer over the steps of a run, in a bounded table."""
+"""A bounded table of numbers of every layer over the steps of a run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ COLUMNS = 256
 
 
 class History:
-    """What was measured of layers at steps; when there is too much, every other column goes, and fewer are due.
+    """A table of layers by steps; when it is full, every other step goes, and measurements are due half as often.
 
     Args:
-        every: of what is counted, one in so many is due.
+        every: one in ``every`` measurements is due.
     """
 
     def __init__(self, every: int = 1) -> None:
@@ -20,7 +20,7 @@ class History:
         self._columns: dict[int, dict[str, float]] = {}
 
     def due(self, count: int) -> bool:
-        """Whether the measurement number ``count``, from 0 on, is wanted."""
+        """Return whether the measurement number ``count``, from 0 on, is wanted."""
         return count % self.every == 0
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -36,10 +36,10 @@ class History:
 
     @property
     def names(self) -> list[str]:
-        """Of the layers, in the order they came."""
+        """Return the names of the layers, in the order in which they came."""
         return list(dict.fromkeys(name for column in self._columns.values() for name in column))
 
     @property
     def rows(self) -> list[list[float]]:
-        """For each layer its values at the steps, NaN where there is none."""
+        """Return the values of each layer at the steps, NaN where there is none."""
         return [[column.get(name, math.nan) for column in self._columns.values()] for name in self.names]

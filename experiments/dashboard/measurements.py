@@ -1,4 +1,4 @@
-"""What pictures show of a network: numbers of every layer, and samples of weights and gradients."""
+"""The measurements that pictures show: numbers of every layer, and samples of weights and gradients."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from callbacks.sparsity import gradient_flow
 
-SAMPLES = 2**18  # of all layers together
+SAMPLES = 2**18  # the greatest number of values of all layers together
 
 
 def layer_flow(gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, float]:
-    """The norm of the active gradient of every layer; biases and norms are left out."""
+    """Return the norm of the active gradient of every layer; biases and norms are left out."""
     weights = {name: gradient for name, gradient in gradients.items() if gradient.dim() > 1}
     return {name: flow.active for name, flow in gradient_flow(weights, masks).items() if name}
 
 
 def layer_churn(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, float]:
-    """The share of every layer's active weights that were not active before."""
+    """Return the share of every layer's active weights that were not active before."""
     if not after:
         return {}
     shares = [(mask & ~before[name]).sum().cpu() / mask.sum().clamp(min=1).cpu() for name, mask in after.items()]
@@ -27,7 +27,7 @@ def layer_churn(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> di
 
 
 def split(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Values at active and at inactive entries, on the CPU: of layers with masks, or of all layers without any.
+    """Return values at active and at inactive entries, on the CPU, of layers with masks, or of all if none has one.
 
     Of large networks every n-th entry is taken, so that each layer keeps its share.
     """

@@ -1,4 +1,4 @@
-"""Which keys are logged, and what of each a run's summary keeps."""
+"""The keys that are logged, and what a run's summary keeps of each."""
 
 from __future__ import annotations
 

@@ -52,10 +52,10 @@ COLUMNS = ["summary:val/acc.max", "summary:val/pck@0.2.max", "summary:test/acc",
 
 
 def workspace(project: str, entity: str) -> ws.Workspace:
-    """The dashboard of a project, not yet saved: runs grouped by study and method, and a section for every question.
+    """Return the workspace of a project, not yet saved: runs by study and method, and a section for every question.
 
     Args:
-        project: of W&B.
+        project: the name of a W&B project.
         entity: the user or team that it belongs to.
     """
     axis = ws.SectionPanelSettings(x_axis=STEP)

@@ -44,14 +44,14 @@ class Arm:
     """Runs that differ in their seed alone.
 
     Args:
-        name: as in the results; also the folder.
+        name: the name in the results; also the folder.
         masks: the pruned run (its seed) whose final masks are used; None without given masks.
         weights: ``fresh`` weights for every seed; the ``same`` fresh weights for all seeds, which then differ in
             data order alone; or those of the pruned run at its ``start`` (a lottery ticket) or ``end``.
         method: makes the owner of the masks; None trains densely.
         network: what is trained.
         spectra: measure the Hessian before and after the mask updates at these steps, and stop after the last.
-        seeds: at most so many runs.
+        seeds: the greatest number of runs; None for that of the study.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Arm:
 
 
 def gradual_pruning(**arguments: Any) -> GradualPruning:
-    """Steps 3,000 to 7,000 of 11,719, every 100; as fractions, so that a short study prunes too."""
+    """Prune at the steps 3,000 to 7,000 of 11,719, every 100; as fractions, so that a short study prunes, too."""
     return GradualPruning(SPARSITY, window=PruningWindow(100, start=3000 / STEPS, stop=7000 / STEPS), **arguments)
 
 
@@ -75,7 +75,7 @@ def with_masks(method: str, initialization: str) -> Callable[..., MaskOwner]:
 PRUNED = Arm("pruned", method=gradual_pruning)
 ARMS = [
     PRUNED,
-    *(  # tickets differ more among themselves than the runs of one do
+    *(  # tickets differ more than the runs of one ticket do
         Arm(f"lottery-{ticket}", ticket, "start", with_masks("scratch", "dense"), seeds=3 if ticket else None)
         for ticket in range(TICKETS)
     ),

@@ -14,7 +14,7 @@ Tables = Mapping[str, Sequence[Row]]
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, in a form that can fail.
+    """A claim of the paper, in a form that can fail.
 
     Args:
         text: the claim, with its bar.
@@ -29,7 +29,7 @@ class Claim:
 
 
 def mean_accuracy(tables: Tables, *arms: str) -> float:
-    """Mean test accuracy of all runs of some arms, failed ones included, in %."""
+    """Return the mean test accuracy of all runs of some arms, failed ones included, in %."""
     return statistics.mean(100 * float(row["test_acc"]) for row in tables["runs"] if row["arm"] in arms)
 
 
@@ -97,15 +97,15 @@ def _barriers(tables: Tables) -> tuple[str, bool]:
 
 
 def _changes(tables: Tables) -> tuple[str, bool]:
-    found = {}
+    means = {}
     for method in ("rigl", "set", "rigl-inverted"):
         values = [
             float(row["change"])
             for row in tables["gradient_change"]
             if row["arm"] == f"{method}-unit" and int(row["step"]) <= 1000
         ]
-        found[method] = statistics.mean(values)
-    rigl, set_, inverted = found.values()
+        means[method] = statistics.mean(values)
+    rigl, set_, inverted = means.values()
     return f"{rigl:+.2f}, {set_:+.2f}, {inverted:+.3f}", rigl > set_ and abs(inverted) < 0.05
 
 
@@ -123,9 +123,9 @@ CLAIMS = [
 
 
 def judge(claim: Claim, tables: Tables) -> tuple[str, str]:
-    """What we found and the verdict; ("-", "not run yet") where rows are missing."""
+    """Return what was measured and the verdict; ("-", "not run yet") where rows are missing."""
     try:
-        found, holds = claim.measure(tables)
+        measured, holds = claim.measure(tables)
     except (LookupError, statistics.StatisticsError):
         return "-", "not run yet"
-    return found, "holds" if holds else f"**does not hold**: {claim.otherwise}"
+    return measured, "holds" if holds else f"**does not hold**: {claim.otherwise}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..provenance import read_rows
+from ..run.rows import read_rows
 from . import published
 from .claims import Row
 from .names import arm_name
@@ -31,7 +31,7 @@ def draw_figures(results: Path) -> None:
 def _draw_curves(
     rows: Sequence[Row], column: str, paper: dict[str, dict[int, float]], path: Path, *, log: bool
 ) -> None:
-    """Means over seeds, with the range between them; the paper's values as dots of the same colour."""
+    """Draw means over seeds with their range, and the paper's values as dots of the same colour."""
     figure, axes = _figure()
     for arm, theirs in paper.items():
         values: dict[int, list[float]] = {}

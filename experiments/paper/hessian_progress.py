@@ -1,4 +1,4 @@
-"""How far the Hessians are that the processes of a study measure."""
+"""The progress of the Hessians that the processes of a study measure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rich.progress import Progress, TaskID
 
 
 class HessianProgress:
-    """Counts that the processes of a pool and the one that began them share, without waiting for one another.
+    """Counts that the processes of a pool share with the process that began them, without waiting for one another.
 
     Args:
-        context: of the pool; its processes are given this object when they begin.
-        runs: their names.
+        context: the context of the pool; its processes are given this object when they begin.
+        runs: the names of the runs.
     """
 
     def __init__(self, context: BaseContext, runs: Sequence[str]) -> None:
@@ -22,12 +22,12 @@ class HessianProgress:
         self._all = context.RawArray("q", len(runs))
         self._tasks: dict[str, TaskID] = {}
 
-    def say(self, run: str, done: int, of: int) -> None:
-        """So many second derivatives of so many are done."""
+    def note(self, run: str, done: int, of: int) -> None:
+        """Note that ``done`` second derivatives of ``of`` are done."""
         index = self.runs.index(run)
         self._done[index], self._all[index] = done, of
 
-    def show(self, bars: Progress) -> None:
+    def draw(self, bars: Progress) -> None:
         """Draw a bar for every Hessian that is being measured."""
         for run, done, of in zip(self.runs, self._done, self._all, strict=True):
             if not of:
@@ -36,5 +36,5 @@ class HessianProgress:
                 self._tasks[run] = bars.add_task(f"Hessian of {run}", total=of)
             task = self._tasks[run]
             if done < bars.tasks[task].completed:
-                bars.reset(task, total=of)  # the next one
+                bars.reset(task, total=of)  # the next Hessian of this run
             bars.update(task, completed=done, visible=done < of)

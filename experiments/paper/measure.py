@@ -1,4 +1,4 @@
-"""What the runs of a study say together: one table after the other, from what they left to CSV rows."""
+"""The tables of a study, made from what its runs left."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from ..analysis import (
     over_pairs,
     to_reference,
 )
-from ..progress import progress, tracked
-from ..provenance import read_rows, write_rows
+from ..run.progress import progress, track
+from ..run.rows import read_rows, write_rows
 from . import published
 from .arms import INITIALIZATIONS, TICKETS
 from .train import Settings, read_product
@@ -38,7 +38,7 @@ from .train import Settings, read_product
 Row = Mapping[str, object]
 Run = dict[str, Any]
 
-# group of the paper's table, its arm, and the pruned run it is compared with
+# Groups of the paper's table, with their arm and the pruned run that they are compared with.
 GROUPS = [
     *((f"lottery, ticket {ticket}", f"lottery-{ticket}", ticket) for ticket in range(TICKETS)),
     ("scratch", "scratch-same-init", 0),
@@ -57,25 +57,25 @@ class Runs:
     def __init__(self, settings: Settings, seeds: int) -> None:
         self.settings, self.seeds = settings, seeds
 
-    def of(self, arm: str) -> dict[int, Run]:
-        """Seed -> run."""
-        found = {}
+    def trained(self, arm: str) -> dict[int, Run]:
+        """Return the runs of an arm by their seed."""
+        runs = {}
         for seed in range(self.seeds):
             if (path := self.settings.product(arm, seed)).exists():
                 run = read_product(path)
                 if not int(str(run["row"]["failed"])):
-                    found[seed] = run
-        return found
+                    runs[seed] = run
+        return runs
 
     def pruned(self, seed: int) -> Run:
         return read_product(self.settings.product("pruned", seed))
 
 
 def write_tables(settings: Settings, seeds: int, results: Path, images: int = 60_000) -> None:
-    """Every table of the study but that of its runs.
+    """Write every table of the study but that of its runs.
 
     Args:
-        settings: of the study.
+        settings: the settings of the study.
         seeds: runs of every arm.
         results: folder of the CSV files.
         images: training images, from the first on, that the loss between two solutions is measured on.
@@ -100,14 +100,14 @@ def write_tables(settings: Settings, seeds: int, results: Path, images: int = 60
         "interpolation": interpolation(runs, batches, bars),
     }
     with bars:
-        for name in tracked(bars, list(tables), "tables"):
+        for name in track(bars, list(tables), "tables"):
             write_rows(results / f"{name}.csv", tables[name])
 
 
 def signals(seeds: int, bars: Progress) -> Iterator[Row]:
-    """Standard deviation of the outputs at initialization, under masks that starve some units more than others."""
+    """Measure the deviation of the outputs at initialization, under masks that starve some units more than others."""
     cases = [(sparsity, *named) for sparsity in published.SIGNAL["dense"] for named in INITIALIZATIONS.items()]
-    for sparsity, name, initialization in tracked(bars, cases, "signals"):
+    for sparsity, name, initialization in track(bars, cases, "signals"):
         sigmas = []
         for seed in range(seeds):
             torch.manual_seed(seed)
@@ -128,19 +128,19 @@ def signals(seeds: int, bars: Progress) -> Iterator[Row]:
 
 
 def similarity(runs: Runs, labels: Tensor) -> Iterator[Row]:
-    """The paper's table of function space: accuracy, ensemble, disagreement, KL and JS of each group of runs."""
+    """Yield the paper's table of function space: accuracy, ensemble, disagreement, KL and JS of each group of runs."""
     for group, arm, pruned in GROUPS:
-        found = runs.of(arm)
-        if len(found) < 2:
+        trained = runs.trained(arm)
+        if len(trained) < 2:
             continue
-        predictions = [run["probabilities"] for run in found.values()]
+        predictions = [run["probabilities"] for run in trained.values()]
         reference = runs.pruned(pruned)["probabilities"]
-        others = [run["probabilities"] for seed, run in found.items() if arm != "pruned" or seed != pruned]
+        others = [run["probabilities"] for seed, run in trained.items() if arm != "pruned" or seed != pruned]
         accuracies = [100 * accuracy(prediction, labels) for prediction in predictions]
         pairs, with_pruned = over_pairs(disagreement, predictions), to_reference(disagreement, others, reference)
         yield {
             "group": group,
-            "runs": len(found),
+            "runs": len(trained),
             "accuracy": f"{statistics.mean(accuracies):.2f}",
             "accuracy_std": f"{statistics.pstdev(accuracies):.2f}",
             "ensemble": f"{100 * ensemble_accuracy(predictions, labels):.2f}",
@@ -154,7 +154,7 @@ def similarity(runs: Runs, labels: Tensor) -> Iterator[Row]:
 
 
 def logged(runs: Runs, key: str, column: str) -> Iterator[Row]:
-    """A metric of every run over its steps; failed runs too, since theirs is the point."""
+    """Yield a metric of every run over its steps; failed runs are included, since theirs matter most."""
     for path in sorted(runs.settings.folder.glob("*/[0-9]*/metrics.csv")):
         arm, seed = path.parts[-3:-1]
         if not runs.settings.product(arm, int(seed)).exists():
@@ -166,21 +166,21 @@ def logged(runs: Runs, key: str, column: str) -> Iterator[Row]:
 
 
 def distances(runs: Runs) -> Iterator[Row]:
-    """L2 distance of each run to the pruned solution whose masks it began with, at its start and at its end."""
+    """Yield the L2 distance of each run's start and end to the pruned solution whose masks it began with."""
     for _, arm, pruned in GROUPS:
         if arm == "pruned":
             continue
-        found = runs.of(arm)
-        target = runs.pruned(pruned)["end"] if found else {}
-        for seed, run in found.items():
+        trained = runs.trained(arm)
+        target = runs.pruned(pruned)["end"] if trained else {}
+        for seed, run in trained.items():
             start, end = l2_distances([target, run["start"], run["end"]], list(target))[0, 1:]
             yield {"arm": arm, "seed": seed, "pruned": pruned, "start": f"{start:.2f}", "end": f"{end:.2f}"}
 
 
 def solution_map(runs: Runs) -> Iterator[Row]:
-    """The paper's map of weight space: every ticket's and scratch run's start and end around each pruned solution."""
+    """Yield the paper's map of weight space: starts and ends of runs around each pruned solution."""
     for ticket in range(TICKETS):
-        tickets, scratch = runs.of(f"lottery-{ticket}"), runs.of("scratch-unit") if ticket == 0 else {}
+        tickets, scratch = runs.trained(f"lottery-{ticket}"), runs.trained("scratch-unit") if ticket == 0 else {}
         if not tickets:
             continue
         pruned = runs.pruned(ticket)
@@ -189,24 +189,24 @@ def solution_map(runs: Runs) -> Iterator[Row]:
             points |= {"lottery start": run["start"], f"lottery end {seed}": run["end"]}
         for seed, run in scratch.items():
             points |= {f"scratch start {seed}": run["start"], f"scratch end {seed}": run["end"]}
-        found = mds_map(l2_distances(list(points.values()), list(pruned["end"])))
-        for name, (x, y) in zip(points, found.points - found.points[0], strict=True):
-            yield {"ticket": ticket, "point": name, "x": f"{x:.2f}", "y": f"{y:.2f}", "stress": f"{found.stress:.3f}"}
+        plane = mds_map(l2_distances(list(points.values()), list(pruned["end"])))
+        for name, (x, y) in zip(points, plane.points - plane.points[0], strict=True):
+            yield {"ticket": ticket, "point": name, "x": f"{x:.2f}", "y": f"{y:.2f}", "stress": f"{plane.stress:.3f}"}
 
 
 def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]], bars: Progress) -> Iterator[Row]:
-    """Training loss on the straight line from a start or an end to the pruned solution with the same masks."""
+    """Yield the training loss on the line from a start or an end to the pruned solution with the same masks."""
     network = LeNet5().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
     arms = [*((f"lottery-{ticket}", ticket, [0]) for ticket in range(TICKETS)), ("scratch-unit", 0, range(runs.seeds))]
-    found = {arm: runs.of(arm) for arm, *_ in arms}
+    trained = {arm: runs.trained(arm) for arm, *_ in arms}
     lines = [
         (arm, pruned, seed, kind)
         for arm, pruned, seeds in arms
-        for seed in sorted(set(seeds) & set(found[arm]))
+        for seed in sorted(set(seeds) & set(trained[arm]))
         for kind in ("start", "end")
     ]
-    for arm, pruned, seed, kind in tracked(bars, lines, "lines"):
-        run, target = found[arm][seed], runs.pruned(pruned)
+    for arm, pruned, seed, kind in track(bars, lines, "lines"):
+        run, target = trained[arm][seed], runs.pruned(pruned)
         profile = loss_along_line(
             network, run[kind], target["end"], batches, start_masks=run["masks"], end_masks=target["masks"]
         )
@@ -222,7 +222,7 @@ def interpolation(runs: Runs, batches: Sequence[tuple[Tensor, Tensor]], bars: Pr
 
 
 def spectra(settings: Settings) -> Iterator[Row]:
-    """Spectra of the Hessian before and after mask updates."""
+    """Yield what the spectra of the Hessian say before and after mask updates."""
     for path in sorted(settings.folder.glob("*/[0-9]*/hessian/step*.pt")):
         step, when = path.stem.removeprefix("step").split("_", 1)
         spectrum = read_spectrum(path)

@@ -1,4 +1,4 @@
-"""What the arms of the study are called on its page and in its figures."""
+"""The names of the study's arms on its page and in its figures."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..markdown import table
-from ..provenance import read_rows
+from ..pages.markdown import table
+from ..run.rows import read_rows
 from . import published
 from .arms import ARMS
 from .claims import CLAIMS, Row, Tables, judge
@@ -20,7 +20,7 @@ LAST_TICKET = [arm for arm in ARMS if arm.name.startswith("lottery-")][-1]
 
 
 def lenet5_page(results: Path) -> str:
-    """The whole page, from the CSV files in ``results``."""
+    """Return the whole page, made from the CSV files in ``results``."""
     runs = read_rows(results / "runs.csv")
     names = ("runs", "similarity", "interpolation", "gradient_change")
     sections = [
@@ -61,7 +61,7 @@ def _head(runs: Sequence[Row]) -> str:
             "# LeNet-5 on MNIST at 95 % sparsity: the paper's study, run again",
             "",
             "Generated from the CSV files in [lenet5/](lenet5) by `make results`; the runs by",
-            "`python -m experiments.paper lenet5 --seeds 5`. All 60,000 training images; every sparse arm starts with",
+            "`python -m experiments paper lenet5 --seeds 5`. All 60,000 training images; every sparse arm starts with",
             "the masks of a gradually pruned run (95 % of every layer). A run *failed* when its test accuracy stayed",
             "below 20 %: it says the same digit to everything.",
             "",
@@ -80,13 +80,13 @@ def _head(runs: Sequence[Row]) -> str:
 
 
 def claims_section(tables: Tables) -> str:
-    """Does it reproduce?"""
+    """Return the section that holds the paper's claims against the rows."""
     body = [[claim.text, *judge(claim, tables)] for claim in CLAIMS]
     return "\n".join(["## Does it reproduce?", "", table(["the paper", "here", ""], body)])
 
 
 def accuracy_section(runs: Sequence[Row]) -> str:
-    """Test accuracy by arm, failures counted."""
+    """Return the section of test accuracies by arm, with failures counted."""
     rows = []
     for arm in ARMS:
         own = [row for row in runs if row["arm"] == arm.name]
@@ -123,7 +123,7 @@ def _published(group: str | None) -> str:
 
 
 def signal_section(rows: Sequence[Row]) -> str:
-    """What is left of a signal at initialization."""
+    """Return the section of signals at initialization."""
     if not rows:
         return ""
     sparsities = list(published.SIGNAL["dense"])
@@ -150,7 +150,7 @@ def curve_section(
     rows: Sequence[Row],
     column: str,
 ) -> str:
-    """Ours and the paper's at the steps for which the paper's are known."""
+    """Return a section of measured values beside the paper's, at the steps for which the paper's are known."""
     if not rows:
         return ""
     steps = sorted({step for curve in paper.values() for step in curve})
@@ -168,7 +168,7 @@ def curve_section(
 
 
 def hessian_section(rows: Sequence[Row]) -> str:
-    """Eigenvalues before and after mask updates."""
+    """Return the section of eigenvalues before and after mask updates."""
     if not rows:
         return ""
     body = []

@@ -1,4 +1,4 @@
-"""What the paper says of LeNet-5 on MNIST at 95 % sparsity, where its sources can be read.
+"""The paper's values of LeNet-5 on MNIST at 95 % sparsity, as far as its sources can be read.
 
 Reference:
     Evci et al. 2022. Accuracy, ensembles and disagreement: the table in the source of the authors' own article on the

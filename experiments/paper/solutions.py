@@ -1,4 +1,4 @@
-"""Sections of the study's page on the solutions that runs find: what they predict, where they lie, what is between."""
+"""The sections of the study's page on solutions: what they predict, where they lie, and what lies between them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import statistics
 from collections.abc import Sequence
 
 from ..analysis import barrier
-from ..markdown import table
+from ..pages.markdown import table
 from . import published
 from .claims import Row
 from .names import arm_name
 
 
 def similarity_section(rows: Sequence[Row]) -> str:
-    """Function space: do runs of a group find the same solution?"""
+    """Return the section on function space, which tells whether runs of a group find the same solution."""
     if not rows:
         return ""
     body = []
@@ -44,7 +44,7 @@ def similarity_section(rows: Sequence[Row]) -> str:
 
 
 def interpolation_section(rows: Sequence[Row]) -> str:
-    """Loss on the way to the pruned solution."""
+    """Return the section on the loss between runs and the pruned solution."""
     if not rows:
         return ""
     lines: dict[tuple[str, str, str], dict[float, float]] = {}
@@ -70,7 +70,7 @@ def interpolation_section(rows: Sequence[Row]) -> str:
 
 
 def distance_section(distances: Sequence[Row], points: Sequence[Row]) -> str:
-    """Weight space: how far from the pruned solution runs start and end."""
+    """Return the section on weight space: how far from the pruned solution runs start and end."""
     if not distances:
         return ""
     body = []

@@ -14,8 +14,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
-from ..progress import progress
-from ..provenance import read_rows, write_rows
+from ..run.progress import progress
+from ..run.rows import read_rows, write_rows
 from .arms import PRUNED, Arm
 from .hessian_progress import HessianProgress
 from .train import Settings, read_product, train
@@ -27,9 +27,9 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
     """Train every arm with every seed and keep one row each; finished runs are not run again.
 
     Args:
-        arms: what to train; the pruned runs come first, since others start from their masks.
+        arms: the arms to train; the pruned runs come first, since others start from their masks.
         seeds: 0 to ``seeds - 1``.
-        settings: shared by all runs.
+        settings: the settings that all runs share.
         results: CSV file, written anew after every run.
         processes: runs at a time, one thread each.
 
@@ -54,18 +54,18 @@ def run_study(arms: Sequence[Arm], seeds: int, settings: Settings, results: Path
                     if (arm, seed) not in finished
                 }
                 try:
-                    for done in _ended(waiting, partial(hessians.show, bars)):
+                    for done in _ended(waiting, partial(hessians.draw, bars)):
                         row = done.result()
                         _keep(results, [row])
                         bars.advance(task)
                         bars.console.print(f"{waiting[done]}: {row['test_acc']} in {row['minutes']} min")
                 except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)  # an error is told now, not after all runs
+                    pool.shutdown(wait=False, cancel_futures=True)  # an error is raised now, not after all runs
                     raise
 
 
 def _ended(runs: Iterable[Future[T]], every_second: Callable[[], None]) -> Iterator[Future[T]]:
-    """The runs, each when it has ended."""
+    """Yield the runs, each when it has ended."""
     left = set(runs)
     while left:
         done, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
@@ -97,11 +97,11 @@ def _keep(results: Path, rows: Iterable[dict[str, object]]) -> None:
     write_rows(results, [kept[key] for key in sorted(kept)])
 
 
-_hessians: HessianProgress  # in a worker, that of its study
+_hessians: HessianProgress  # set in a worker: the progress that its study shares
 
 
 def _begin(hessians: HessianProgress) -> None:
-    """In a worker: Lightning's notes on every fit say nothing new a hundred times; who outlives the study ends."""
+    """Prepare a worker: silence Lightning's notes on every fit, and end the worker when its study has ended."""
     global _hessians
     _hessians = hessians
     warnings.filterwarnings("ignore")
@@ -110,12 +110,12 @@ def _begin(hessians: HessianProgress) -> None:
 
 
 def _train(arm: Arm, seed: int, settings: Settings) -> dict[str, object]:
-    """In a worker."""
-    return train(arm, seed, settings, partial(_hessians.say, _name(arm, seed)) if arm.spectra else None)
+    """Train one run in a worker."""
+    return train(arm, seed, settings, partial(_hessians.note, _name(arm, seed)) if arm.spectra else None)
 
 
 def _end_with(parent: BaseProcess | None) -> None:
-    """A worker left over by a killed study would write where the next one does."""
+    """End this worker with its study, since the next study writes to the same files."""
     if parent is not None:
         parent.join()
         os._exit(1)

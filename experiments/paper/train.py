@@ -11,43 +11,44 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from callbacks import GradientFlowMonitor, HessianSpectrum
+from callbacks import GradientFlowMonitor, HessianSpectrum, MaskOwner
+from callbacks.checkpoint import STATE_KEY, owner_state
 from callbacks.files.safe_files import read_safely, write_whole
 from callbacks.sparsity import Masks
 from callbacks.sparsity.analysis.curvature import Progress
 from datamodules import MNISTDataModule
 from lightning_modules import SparseClassifier
 
-from ..provenance import provenance
-from ..set_aside import set_aside
+from ..run.provenance import provenance
+from ..run.set_aside import set_aside
 from .arms import STEPS, Arm
 
-FAILED_BELOW = 0.2  # a network that never trained says one digit to everything: 11.35 %
+FAILED_BELOW = 0.2  # a network that never trained gives one digit for every image: 11.35 %
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs of a study share: its folder, its length in optimizer steps, arguments of MNISTDataModule."""
+    """The settings that all runs of a study share: folder, length in optimizer steps, arguments of MNISTDataModule."""
 
     folder: Path
     steps: int = STEPS
     data: tuple[tuple[str, Any], ...] = ()
 
     def steps_of(self, arm: Arm) -> int:
-        """Optimizer steps of a run of the arm."""
+        """Return the optimizer steps of a run of the arm."""
         return min(self.steps, max(arm.spectra) + 1) if arm.spectra else self.steps
 
     def product(self, arm: str, seed: int) -> Path:
-        """What a finished run leaves; there is no such file before it is whole."""
+        """Return the path of what a finished run leaves; there is no such file before it is whole."""
         return self.folder / arm / str(seed) / "run.pt"
 
 
-class Start(pl.Callback):
-    """Keeps the weights that the first step starts from."""
+class StartWeights(pl.Callback):
+    """A callback that keeps the weights from which the first step starts."""
 
     def __init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
@@ -57,49 +58,32 @@ class Start(pl.Callback):
 
 
 def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = None) -> dict[str, object]:
-    """Train and test; write the product and return the row of the results.
+    """Train and test one run, write its product, and return its row of the results.
 
-    ``progress`` is that of its HessianSpectrum, if it has one. Its minutes are the process's own on its one core,
-    whatever else the machine does meanwhile.
+    The product is a file of plain tensors: ``start`` and ``end`` (weights of the network), ``probabilities``
+    (test samples, classes), ``row``, and, if there are masks, the state that ``masks_from`` reads. The minutes in the
+    row are those of this process on its one core, whatever else the machine does meanwhile.
 
-    The product is a file of plain tensors: ``start``, ``end`` (weights of the network), ``probabilities``
-    (test samples, classes), ``row``, and, where masks are, the state that ``masks_from`` reads.
+    Args:
+        arm: the arm to train.
+        seed: the seed of the run.
+        settings: the settings of the study.
+        progress: is called with the progress of the Hessians that the arm measures.
     """
     torch.set_num_threads(1)
     begun, source = time.process_time(), provenance()
     product = settings.product(arm.name, seed)
     if product.parent.is_dir() and any(product.parent.iterdir()):
         set_aside(product.parent, "a run there was killed, or its product is made again")
-    pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
-    # fresh weights depend on the seed alone, so that methods can be compared; never those of a pruned run
+    # Fresh weights depend on the seed alone, so that methods can be compared, and differ from those of pruned runs.
     origin = "pruned" if arm.name == "pruned" else "fresh"
     drawn = _seed(origin, 0 if arm.weights == "same" else seed)
     pl.seed_everything(drawn, verbose=False)
-    network = arm.network().to(memory_format=torch.channels_last)  # a third faster than the default
-    if pruned and arm.weights in ("start", "end"):
-        network.load_state_dict(read_product(pruned)[arm.weights])
-    owner = None
-    if arm.method:
-        owner = arm.method(seed=drawn, **({"masks_from": pruned} if pruned else {}))
+    network, owner = _make_network(arm, settings, drawn)
     mnist = MNISTDataModule(seed=_seed(arm.name, seed), **{"val_size": 0, **dict(settings.data)})
-    start = Start()
-    monitors: list[pl.Callback] = [GradientFlowMonitor(every_n_steps=100, probe_batch=1000)]
-    if arm.spectra:
-        hessians = HessianSpectrum(around_updates=arm.spectra, folder=product.parent / "hessian")
-        hessians.progress = progress
-        monitors.append(hessians)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=settings.steps_of(arm),
-        max_epochs=-1,
-        logger=CSVLogger(product.parent, name="", version=""),
-        callbacks=[*monitors, *([owner] if owner else []), start],
-        log_every_n_steps=100,
-        limit_val_batches=0,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
+    start = StartWeights()
+    callbacks = [*_monitors(arm, product.parent, progress), *([owner] if owner else []), start]
+    trainer = _make_trainer(product.parent, settings.steps_of(arm), callbacks)
     module = SparseClassifier(
         network,
         num_classes=10,
@@ -122,9 +106,43 @@ def train(arm: Arm, seed: int, settings: Settings, progress: Progress | None = N
     }
     kept = {"row": row, "start": start.weights, "end": _weights(module), "probabilities": probabilities}
     if owner:
-        kept["callbacks"] = {owner.state_key: {"masks": owner.masks.state_dict()}}
+        kept["callbacks"] = {STATE_KEY: owner_state(owner.masks, [trainer.global_step])}
     write_whole(kept, product)
     return row
+
+
+def _make_network(arm: Arm, settings: Settings, seed: int) -> tuple[nn.Module, MaskOwner | None]:
+    """Return the network of an arm with its first weights, and the owner of its masks, if it has any."""
+    pruned = settings.product("pruned", arm.masks) if arm.masks is not None else None
+    network: nn.Module = arm.network().to(memory_format=torch.channels_last)  # a third faster than the default
+    if pruned and arm.weights in ("start", "end"):
+        network.load_state_dict(read_product(pruned)[arm.weights])
+    owner = arm.method(seed=seed, **({"masks_from": pruned} if pruned else {})) if arm.method else None
+    return network, owner
+
+
+def _monitors(arm: Arm, folder: Path, progress: Progress | None) -> list[pl.Callback]:
+    flow = GradientFlowMonitor(every_n_steps=100, probe_batch=1000)
+    if not arm.spectra:
+        return [flow]
+    hessians = HessianSpectrum(around_updates=arm.spectra, folder=folder / "hessian")
+    hessians.progress = progress
+    return [flow, hessians]
+
+
+def _make_trainer(folder: Path, steps: int, callbacks: list[pl.Callback]) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        logger=CSVLogger(folder, name="", version=""),
+        callbacks=callbacks,
+        log_every_n_steps=100,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
 
 
 def read_product(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Human poses: the commands of python -m experiments.pose, and pictures of poses."""
+"""Human poses: the commands of ``python -m experiments pose``, and pictures of poses."""
 
 from .pose_pictures import PosePictures
 

@@ -1,26 +1,7 @@
-"""python -m experiments.pose COMMAND: commands for human poses."""
+"""The old form of ``python -m experiments pose``, until the next release."""
 
-from __future__ import annotations
-
-import argparse
-from collections.abc import Sequence
-
-from ..command import run_command
-from . import costs, evaluate, predict, reproduce, robustness, score
-
-# each has add_command, which adds its parser and sets the function to run
-COMMANDS = (evaluate, predict, score, robustness, costs, reproduce)
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Run one command, as from the shell; ``args`` replaces the arguments of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.pose", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_command(commands)
-    chosen = parser.parse_args(args)
-    chosen.run(chosen)
-
+from ..run.command import run_old_form
+from .command import main
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("pose", main)

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from callbacks.sparsity import multiply_adds
 from datamodules import LSP_SKELETON, MPII_SKELETON, Skeleton
 from lightning_modules.networks import Kinematics, RePose
 
-from ..markdown import table
+from ..pages.markdown import table
+from ..run.console_tables import number_table
 
 SIZES: Mapping[str, Mapping[str, int]] = {"small": RePose.SMALL, "medium": RePose.MEDIUM, "base": RePose.BASE}
 INPUT = 256
@@ -49,7 +49,7 @@ def count_cost(name: str, network: RePose) -> Cost:
     """Count the cost of a network on the meta device, without computing anything."""
     counts = multiply_adds(network, torch.empty(1, 3, INPUT, INPUT, device="meta"))
     run = sum(counts.values())
-    # as drawn, the coarse half of each fusion works at twice the resolution, on four times the cells
+    # As the paper draws it, the coarse half of each fusion works at twice the resolution, on four times the cells
     drawn = run + 3 * sum(count for weight, count in counts.items() if weight.endswith(".coarse.weight"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(name, network.updates.kinematics.num_joints, parameters, drawn / 1e9, run / 1e9)
@@ -98,9 +98,14 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.json:
         print(json.dumps([{**asdict(cost), "gflops": cost.gflops} for cost in count_costs()], indent=2))
         return
-    printed = Table(title="RePose, one image of 256x256 px; convolutions only")
-    for column in ("network", "parameters", "G multiply-adds", "GFLOPs (2 each)", "G multiply-adds as it runs"):
-        printed.add_column(column, justify="left" if column == "network" else "right")
+    printed = number_table(
+        "RePose, one image of 256x256 px; convolutions only",
+        "network",
+        "parameters",
+        "G multiply-adds",
+        "GFLOPs (2 each)",
+        "G multiply-adds as it runs",
+    )
     for cost in count_costs():
         printed.add_row(cost.network, f"{cost.parameters:,}", *_shown(cost))
     Console().print(printed)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from callbacks.files.safe_files import write_whole_text
 from datamodules.files.photos import read_photo
 
-from ..whole_text import write_whole_text
 from .drawing import draw_pose, save
 from .trained import add_run_arguments, load_estimator
 

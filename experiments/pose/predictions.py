@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from callbacks.files.safe_files import whole_file
 from datamodules.files.matlab import read_mat
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, head_size, torso_size
 from lightning_modules.pose.scores import normalized_errors
-
-from ..whole_text import whole_file
 
 KEYS = ("pred", "target", "visible", "size")
 LSP_IMAGES, LSP_TRAINING = 2000, 1000

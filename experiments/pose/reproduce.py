@@ -19,9 +19,10 @@ from callbacks.sparsity import multiply_adds
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
-from ..provenance import append_row, provenance, read_rows, write_rows
-from ..reproduce import seed_arguments
-from ..tracking import begin_runs, finish_wandb, set_wandb_mode
+from ..run.configuration import RunCLI, seed_arguments
+from ..run.provenance import provenance
+from ..run.rows import append_row, read_rows, runs_without_rows, write_rows
+from ..run.tracking import begin_runs, finish_wandb, set_wandb_mode
 from .evaluate import Evaluation, evaluate
 from .page import PARTS
 from .pose_pictures import PosePictures
@@ -100,10 +101,8 @@ def _fit(config: Path, seed: int, folder: Path, more: list[str]) -> tuple[Lightn
     """Fit, or continue the fit that ``folder`` holds; return it with its minutes."""
     minutes = Minutes()
     saved = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, every_n_train_steps=500, monitor=None)
-    cli = LightningCLI(
+    cli = RunCLI(
         PartBasedPoseEstimator,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
         save_config_callback=None,
         trainer_defaults={"callbacks": [saved, minutes, ExactResume()]},
         args=["--config", str(config), *seed_arguments(config, seed), *more],
@@ -176,21 +175,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(chosen: argparse.Namespace) -> None:
     """Train what has no row yet."""
-    for seed in chosen.seeds:
-        for config in chosen.configs:
-            finished = {(row["config"], int(row["seed"])) for row in read_rows(chosen.results)}
-            if (config.stem, seed) in finished:
-                print(f"{config.stem}, seed {seed}: already in {chosen.results}")
-                continue
-            set_wandb_mode()
-            folder = chosen.folder / config.parent.name / config.stem / str(seed)
-            try:
-                row, alphas = reproduce(config, seed, folder, [f"--{argument}" for argument in chosen.set])
-            finally:
-                finish_wandb()
-            beside = chosen.results.with_name(f"{chosen.results.stem}_alphas.csv")
-            others = [
-                other for other in read_rows(beside) if (other["config"], int(other["seed"])) != (config.stem, seed)
-            ]
-            write_rows(beside, [*others, *alphas])
-            append_row(chosen.results, row, COLUMNS)
+    for config, seed in runs_without_rows(chosen.configs, chosen.seeds, chosen.results):
+        set_wandb_mode()
+        folder = chosen.folder / config.parent.name / config.stem / str(seed)
+        try:
+            row, alphas = reproduce(config, seed, folder, [f"--{argument}" for argument in chosen.set])
+        finally:
+            finish_wandb()
+        beside = chosen.results.with_name(f"{chosen.results.stem}_alphas.csv")
+        others = [other for other in read_rows(beside) if (other["config"], int(other["seed"])) != (config.stem, seed)]
+        write_rows(beside, [*others, *alphas])
+        append_row(chosen.results, row, COLUMNS)

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from datamodules.pose.people import People
 
-from ..provenance import append_row, provenance
+from ..run.provenance import provenance
+from ..run.rows import append_row
 from .evaluate import PROTOCOLS, evaluate
 from .trained import add_run_arguments, load_estimator, predict_test
 

@@ -12,7 +12,7 @@ from pytorch_lightning.cli import LightningCLI
 from datamodules.pose.people import People
 from lightning_modules import PartBasedPoseEstimator
 
-from ..trained import trained
+from ..run.trained import load_trained
 from .predictions import Predictions
 
 
@@ -23,8 +23,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_estimator(checkpoint: Path, config: Path | None = None) -> LightningCLI:
-    """Load a trained pose estimator and its data, as :func:`experiments.trained.trained` does."""
-    return trained(checkpoint, config, kind=PartBasedPoseEstimator)
+    """Load a trained pose estimator and its data, as :func:`experiments.run.trained.load_trained` does."""
+    return load_trained(checkpoint, config, kind=PartBasedPoseEstimator)
 
 
 def predict_test(cli: LightningCLI, people: People | None = None) -> Predictions:

@@ -1,1 +1,1 @@
-"""A self-contained HTML file about one run or many: python -m experiments.report RUN_DIR..."""
+"""Reports: a self-contained HTML file about one run or many."""

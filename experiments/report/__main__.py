@@ -1,31 +1,7 @@
-"""python -m experiments.report RUN_DIR...: one HTML file about one run or many; it needs no network."""
+"""The old form of ``python -m experiments report``, until the next release."""
 
-from __future__ import annotations
-
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
-
-from ..command import run_command
-from .write import write_report
-
-
-def main(args: Sequence[str] | None = None) -> Path:
-    """Write the report and return its path.
-
-    Example:
-        >>> main(["runs/quickstart"])  # doctest: +SKIP
-    """
-    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR", help="a run, or a folder above several")
-    parser.add_argument("--out", type=Path, help="file to write; by default report.html in the first folder")
-    parser.add_argument("--title", help="by default the names of the folders")
-    chosen = parser.parse_args(args)
-    title = chosen.title or ", ".join(folder.resolve().name for folder in chosen.folders)
-    path = write_report(chosen.folders, chosen.out or chosen.folders[0] / "report.html", title)
-    print(f"report: {path}")
-    return path
-
+from ..run.command import run_old_form
+from .command import main
 
 if __name__ == "__main__":
-    run_command(main)
+    run_old_form("report", main)

@@ -13,15 +13,15 @@ from ..charts.text import escaped
 from .groups import Group
 from .runs import Run
 
-# colours that differ on white and on near-black, also for most people with another colour vision
+# Colours that differ on white and on near-black, also for most people with another colour vision.
 COLOURS = ("#3b82c4", "#e0803a", "#2f9e6e", "#c9569c", "#a08a1f", "#7a6fd0", "#d2504f", "#3aa5b5", "#8f7358", "#7f8c8d")
-# with these, four times as many groups can be distinguished as there are colours
+# With these, four times as many groups can be distinguished as there are colours.
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 PATTERNS = ("", "/", ".", "x")
 HEATMAP_COLUMNS = 60
 LAYER_FLOW = "grad_flow/active/"  # the name of the parameter follows
-BANDS = 8  # the bands of more groups would only hide each other
+BANDS = 8  # the bands of more groups would hide each other
 
 
 def style(index: int) -> dict[str, Any]:

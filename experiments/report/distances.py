@@ -9,7 +9,7 @@ from callbacks import Ticket
 from callbacks.files.safe_files import read_checkpoint
 
 from ..analysis import l2_distances
-from ..provenance import read_rows
+from ..run.rows import read_rows
 
 
 def find_distances(folder: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .metrics_file import MetricCurve
 from .runs import Run
 
-BINS = 300  # points of a curve; a screen does not show more
+BINS = 300  # points of a curve; a screen shows no more
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _labels(name: str, firsts: list[Run]) -> list[tuple[Run, str]]:
     facts = [{"study": run.study, "method": run.method, "sparsity": _sparsity(run), **run.config} for run in firsts]
     keys = [key for key in dict.fromkeys(k for fact in facts for k in fact) if len({f.get(key) for f in facts}) > 1]
     settings = [key for key in keys if key in {k for run in firsts for k in run.config}]
-    keys = settings or keys  # what was measured differs because settings differ, and is not named then
+    keys = settings or keys  # measurements differ because settings do, and are then not named
     labels = []
     for fact in facts:
         differences = (f"{key.rpartition('.')[2]} {fact[key]}" for key in keys if fact.get(key))

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
-from ..run_record import NAME, read_record
-from ..set_aside import PREFIX
+from ..run.run_record import NAME, read_record
+from ..run.set_aside import PREFIX
+from ..run.yaml_files import read_yaml
 from .metrics_file import MetricCurve, read_metrics
 
-# settings that may differ between runs of one experiment
+# Settings that may differ between runs of one experiment.
 LEFT_OUT = ("seed", "seed_everything", "root", "folder", "save_dir", "dirpath", "ckpt_path", "num_workers", "version")
 
 
@@ -105,8 +104,8 @@ def _read_config(path: Path) -> tuple[dict[str, str], list[str]]:
     if not path.is_file():
         return {}, []
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = read_yaml(path)
+    except ValueError:
         return {}, [f"{path}: not readable as YAML, so its settings are not shown"]
     return {key: value for key, value in _flatten(content) if key.rpartition(".")[2] not in LEFT_OUT}, []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..provenance import read_rows
+from ..run.rows import read_rows
 from .metrics_file import MetricCurve
 from .runs import Run
 
@@ -15,7 +15,7 @@ CURVES = {"gradient_norm.csv": ("grad_flow/probe", "norm"), "gradient_change.csv
 
 
 def find_studies(folder: Path) -> list[Run]:
-    """Return a run for every row of each runs.csv of ``python -m experiments.paper`` at or below a folder."""
+    """Return a run for every row of each runs.csv of ``python -m experiments paper`` at or below a folder."""
     return [run for path in sorted(folder.rglob("runs.csv")) for run in _read_study(path)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..whole_text import write_whole_text
+from callbacks.files.safe_files import write_whole_text
+
 from .distances import find_distances
 from .groups import group_runs
 from .page import render

@@ -1,4 +1,4 @@
-"""python -m experiments.lottery: every YAML with a lottery runs, goes on after a kill and ends with its table."""
+"""python -m experiments lottery: every YAML with a lottery runs, goes on after a kill and ends with its table."""
 
 from __future__ import annotations
 

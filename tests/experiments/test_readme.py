@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments import tables
+from experiments.__main__ import VERBS
 from experiments.tables import callbacks_readme, readme
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,10 @@ def test_commands_name_what_exists() -> None:
         assert command in targets
     for line in re.findall(r"^\.venv/bin/python -m experiments .*$", README, flags=re.MULTILINE):
         words = shlex.split(line)
-        assert (ROOT / words[words.index("--config") + 1]).is_file()
+        assert words[3] in VERBS
+        if "--config" in words:
+            assert (ROOT / words[words.index("--config") + 1]).is_file()
+    assert "python -m experiments." not in README
 
 
 def test_tables_are_generated_from_committed_rows_and_from_the_networks() -> None:

@@ -13,8 +13,9 @@ from fakes import write_mnist
 
 from callbacks import RigL
 from experiments import quickstart, reproduce
-from experiments.bench import overhead, updates
-from experiments.provenance import append_row, provenance
+from experiments.bench import arms, overhead, updates
+from experiments.run.provenance import provenance
+from experiments.run.rows import append_row
 from lightning_modules.networks import LeNet5
 
 ROOT = Path(__file__).parents[2]
@@ -76,17 +77,17 @@ def test_provenance_names_commit_versions_and_machine() -> None:
     assert set(provenance()) == {"commit", "versions", "machine"}
 
 
-@pytest.mark.parametrize("name", overhead.ARMS)
+@pytest.mark.parametrize("name", arms.ARMS)
 def test_the_bench_measures_every_arm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overhead, "PERIOD", 4)
+    monkeypatch.setattr(arms, "PERIOD", 4)
     case = dataclasses.replace(overhead.CASES[0], batch_size=8, periods=3, turn=2)
-    seconds, ratio = overhead.measure(case, overhead.ARMS[name])
+    seconds, ratio = overhead.measure(case, arms.ARMS[name])
     assert seconds > 0
     assert ratio > 0
 
 
 def test_a_bench_arm_works_in_its_own_turns_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overhead, "PERIOD", 4)
+    monkeypatch.setattr(arms, "PERIOD", 4)
     steps: list[int] = []
 
     class Counting(pl.Callback):
@@ -94,7 +95,7 @@ def test_a_bench_arm_works_in_its_own_turns_alone(monkeypatch: pytest.MonkeyPatc
             steps.append(trainer.global_step)
 
     case = dataclasses.replace(overhead.CASES[0], batch_size=8, periods=2, turn=2)
-    overhead.measure(case, lambda _: overhead.Arm([Counting()]))
+    overhead.measure(case, lambda _: arms.Arm([Counting()]))
     first = overhead.WARM_UP
     on = [first + step for step in range(16) if step // 2 % 2 == 0]
     assert steps == [*range(first), *on]
@@ -108,7 +109,7 @@ def test_the_bench_times_mask_updates_and_reports(case: overhead.Case, monkeypat
     monkeypatch.setattr(RigL, "update_masks", lambda _, trainer, *__: updates.append(trainer.global_step))
     monkeypatch.setattr("callbacks.owner.report_sparsity", lambda trainer, *_: reports.append(trainer.global_step))
     small = dataclasses.replace(case, network=LeNet5, image=(1, 28, 28), batch_size=1, periods=2)
-    overhead.measure(small, overhead.rigl)
+    overhead.measure(small, arms.rigl)
     assert updates == [200, 400]
     assert reports == [0, 100, 200, 300, 400, overhead.WARM_UP + 400]
 
@@ -124,7 +125,7 @@ def test_the_bench_times_updates_against_the_steps_between_them(monkeypatch: pyt
 
 def test_switching_pruning_off_and_on_gives_the_same_network() -> None:
     network = LeNet5()
-    arm = overhead.torch_prune(network)
+    arm = arms.torch_prune(network)
     image = torch.rand(2, 1, 28, 28)
     sparse = network(image)
     arm.switch(False)

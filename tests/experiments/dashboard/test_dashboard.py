@@ -24,7 +24,7 @@ from callbacks import GradientFlowMonitor, HessianSpectrum, RigL, TrainingFlops,
 from callbacks.sparsity import Constant, LanczosSpectrum, UpdateWindow
 from experiments.dashboard import Dashboard
 from experiments.dashboard.metrics import STEP, SUMMARIES
-from experiments.tracking import finish_wandb
+from experiments.run.tracking import finish_wandb
 from lightning_modules import SparseClassifier
 
 ROOT = Path(__file__).parents[3]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.dashboard.__main__ import main
+from experiments.dashboard.command import main
 from experiments.dashboard.metrics import SUMMARIES
 from experiments.dashboard.workspace import workspace
 

@@ -13,8 +13,8 @@ import torch
 from fakes import write_lsp
 
 from experiments.cli import main as experiments
-from experiments.pose.__main__ import main
-from experiments.provenance import read_rows
+from experiments.pose.command import main
+from experiments.run.rows import read_rows
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "experiments/configs/lsp/repose_small.yaml"

@@ -1,4 +1,4 @@
-"""python -m experiments.pose evaluate on made-up files: what it prints, and what it refuses."""
+"""python -m experiments pose evaluate on made-up files: what it prints, and what it refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import scipy.io
 import torch
 from poses import random_poses
 
-from experiments.pose.__main__ import main
+from experiments.pose.command import main
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, torso_size
 from lightning_modules.pose.scores import correct_joints, normalized_errors, weighted_mean
 
@@ -269,4 +269,4 @@ def test_ground_truth_belongs_to_mat_files_alone(arguments: list[str]) -> None:
 def test_unknown_commands_and_protocols(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
-    assert "usage: python -m experiments.pose" in capsys.readouterr().err
+    assert "usage: python -m experiments pose" in capsys.readouterr().err

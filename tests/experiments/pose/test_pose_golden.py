@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.pose.__main__ import main
+from experiments.pose.command import main
 from experiments.pose.evaluate import Evaluation, evaluate
 from experiments.pose.predictions import Predictions, read_predictions
 from lightning_modules.pose.metrics import AUC, PCK, PCKh

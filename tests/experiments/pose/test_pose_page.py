@@ -10,7 +10,7 @@ import pytest
 from experiments.pose.page import draw_alphas, draw_cost, pose_page
 from experiments.pose.reproduce import COLUMNS
 from experiments.pose.robustness import COLUMNS as ROBUSTNESS
-from experiments.provenance import append_row
+from experiments.run.rows import append_row
 from experiments.tables import POSES
 
 

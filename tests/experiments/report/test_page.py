@@ -18,7 +18,7 @@ from callbacks.checkpoint import STATE_KEY
 from callbacks.files.safe_files import write_whole
 from callbacks.sparsity import Masks
 from experiments.bench.reports import write_runs
-from experiments.report.__main__ import main
+from experiments.report.command import main
 from experiments.report.write import write_report
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,1 @@
+"""Pages and tables of Markdown, made from the committed rows of results."""

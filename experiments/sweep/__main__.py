@@ -1,0 +1,7 @@
+"""The old form of ``python -m experiments sweep``, until the next release."""
+
+from ..run.command import run_old_form
+from .command import main
+
+if __name__ == "__main__":
+    run_old_form("sweep", main)
