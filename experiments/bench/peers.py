@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.sparse_inference import SparseModel, compile_sparse
+from lightning_modules.sparse_inference.graph.trace import found
 from lightning_modules.sparse_inference.onnx_export import export_onnx
-from lightning_modules.sparse_inference.trace import found
 
 from .inference_rows import EAGER, OURS
 

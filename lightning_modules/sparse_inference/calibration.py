@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .layers import Convolution
-from .stage import Stage
+from .graph.layers import Convolution
+from .run.program import Stage
 
 DENSE_FROM = 0.45  # density from which on dense weights are faster, where nothing is measured
 UNSURE = (0.25, 0.8)  # densities below which skipping zeros is always faster, and above which it never is

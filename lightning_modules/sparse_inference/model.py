@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .machine import UnfitTargetError, machine_width
+from .graph.trace import UntraceableError
+from .kernels.processor import UnfitTargetError, widest_vector
 from .plan import Draft, Plan
 from .report import LayerReport, Report
-from .stage import PLAIN, address
-from .surroundings import CPU, in_cpu_memory, in_float32, unsurrounded
-from .trace import UntraceableError
+from .run.program import PLAIN, address
+from .run.surroundings import CPU, in_cpu_memory, in_float32, unsurrounded
 
 PLANS = 8
 
@@ -197,7 +197,7 @@ def compile_sparse(
         True
     """
     _check_module(module)
-    width = machine_width() if lanes is None else lanes
+    width = widest_vector() if lanes is None else lanes
     if width not in (4, 8, 16):
         raise ValueError(f"lanes is {width}; a vector has 4, 8 or 16 floats")
     model = SparseModel(module, width, calibrate=calibrate)

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .graph.trace import found
 from .model import SparseModel
-from .trace import found
 from .whole_file import whole_file
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")

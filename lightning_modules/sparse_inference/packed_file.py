@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .positions import ENTRIES_PER_BYTE, decode, encode
-from .surroundings import CPU
+from .run.surroundings import CPU
 from .whole_file import whole_file
 
 FORMAT = "sparse-lightning 1"

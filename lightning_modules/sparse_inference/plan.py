@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from .calibration import DENSE_FROM, Seconds, compare, is_unsure
-from .compile_stage import compile_stage
-from .fold import fold
-from .layers import Convolution, Fallback, Layer, channel_shape
-from .stage import Stage
-from .surroundings import in_float32
-from .trace import Trace, Value, found, replace, trace
-from .translate import translate
+from .compiler.compile_program import compile_stage
+from .graph.fold import fold
+from .graph.layers import Convolution, Fallback, Layer, channel_shape
+from .graph.trace import Trace, Value, found, replace, trace
+from .graph.translate import translate
+from .run.program import Stage
+from .run.surroundings import in_float32
 
 WORKING_SET = 2**20  # bytes of their largest map that images which go through at once may fill
 SHARED_FROM = 2**20  # multiplications of a call; fewer are done before another thread comes to help

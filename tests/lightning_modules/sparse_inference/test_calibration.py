@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.sparse_inference import Report, SparseModel, compile_sparse
-from lightning_modules.sparse_inference.operations import DOT, PANEL_DENSE, PLACE_DENSE
-from lightning_modules.sparse_inference.stage import Stage
+from lightning_modules.sparse_inference.kernels.operations import DOT, PANEL_DENSE, PLACE_DENSE
+from lightning_modules.sparse_inference.run.program import Stage
 
 
 def network(*densities: float) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lightning_modules.sparse_inference import SparseModel, compile_sparse
-from lightning_modules.sparse_inference.program import Program
+from lightning_modules.sparse_inference.compiler.program_builder import Program
 
 
 def made(*layers: nn.Module) -> nn.Sequential:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.sparse_inference.private_file import read_private, write_private
+from lightning_modules.sparse_inference.run.private_file import read_private, write_private
 
 
 def mode(path: Path) -> int:

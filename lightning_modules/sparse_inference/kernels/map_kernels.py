@@ -11,9 +11,14 @@ from .inner_loops import affine, blend, move, pool_vector, transpose
 from .memory import peek, peek_int, poke
 from .operations import MAXIMUM
 
-_COMPILED_CODE_CALLS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # and nobody else
+# Only compiled code calls these functions, so that they need no wrappers for Python and C.
+_NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", **_COMPILED_CODE_CALLS)
+compiled: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", **_NO_WRAPPERS)
+
+# LLVM optimizes what a function calls once more together with it: the fewer levels of calls there are, the sooner all
+# is compiled.
+inlined: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_model="numpy", inline="always")
 
 
 @compiled

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import Convolution
-from .maps import Geometry
-from .operations import BLOCK, DIRECT_SPARSE, PANEL_SPARSE, PLACE_DENSE, PLACE_SPARSE, ROWS_AHEAD
-from .tiles import DENSE_ROWS, first_row
+from ..graph.layers import Convolution
+from ..kernels.operations import BLOCK, DIRECT_SPARSE, PANEL_SPARSE, PLACE_DENSE, PLACE_SPARSE, ROWS_AHEAD
+from ..kernels.tiles import DENSE_ROWS, first_row
+from .buffers import Geometry
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

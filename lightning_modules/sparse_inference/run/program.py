@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .machine_code import kernels
-from .pages import zeros
+from ..graph.trace import Value
+from .huge_pages import zeros
+from .kernel_cache import load_kernels
 from .surroundings import CPU
-from .trace import Value
 from .workers import workers
 
 PLAIN = (Tensor, nn.Parameter)
@@ -72,7 +72,7 @@ class Stage:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.run = kernels(self.lanes)
+        self.run = load_kernels(self.lanes)
         self._shapes = [shape for _, shape in (*self.loads, *self.stores)]
         self._operations, self._blocks = _there(self.operations), _there(self.blocks)
 

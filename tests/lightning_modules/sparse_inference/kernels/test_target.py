@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from numba.core import config
 
-from lightning_modules.sparse_inference import machine, target
+from lightning_modules.sparse_inference.kernels import processor, target
 
-PACKAGE = Path(machine.__file__).parents[1]
+PACKAGE = Path(processor.__file__).parents[2]
 
 SCRIPT = """
 import sys, types, warnings
 import torch
 package = sys.modules["lightning_modules"] = types.ModuleType("lightning_modules")
 package.__path__ = [sys.argv[1]]  # without Lightning, which takes longer to import than all else
-from lightning_modules.sparse_inference import compile_sparse, machine
-machine.AVX512 = True  # as on a processor that has it
+from lightning_modules.sparse_inference import compile_sparse
+from lightning_modules.sparse_inference.kernels import processor
+processor.AVX512 = True  # as on a processor that has it
 layer, image = torch.nn.Linear(40, 30).eval(), torch.randn(2, 40)
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
@@ -44,12 +45,12 @@ def test_a_network_runs_in_torch_where_llvm_would_end_the_process(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif("+sse2" not in machine.FEATURES, reason="names of processors are those of x86")
+@pytest.mark.skipif("+sse2" not in processor.FEATURES, reason="names of processors are those of x86")
 @pytest.mark.parametrize(
     ("name", "features", "width"),
     [
-        (None, None, machine.machine_width()),
-        ("nehalem", None, machine.machine_width()),
+        (None, None, processor.widest_vector()),
+        ("nehalem", None, processor.widest_vector()),
         ("generic", "", 4),
         ("nehalem", "", 4),
         (None, "-avx", 4),
@@ -72,11 +73,11 @@ def test_the_width_of_vectors_is_that_of_llvm(
 )
 def test_which_kernels_fit(here: int, there: int, fit: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Wider ones than those of this machine are compiled as several of its own."""
-    monkeypatch.setattr(target, "machine_width", lambda: here)
+    monkeypatch.setattr(target, "widest_vector", lambda: here)
     monkeypatch.setattr(target, "target_width", lambda: there)
     for width in (4, 8, 16):
         if width in fit:
             target.check_target(width)
         else:
-            with pytest.raises(machine.UnfitTargetError, match=f"have {here} floats, .* have {there} .*remove these"):
+            with pytest.raises(processor.UnfitTargetError, match=f"have {here} floats, .* have {there} .*remove these"):
                 target.check_target(width)

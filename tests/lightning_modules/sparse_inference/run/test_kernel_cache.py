@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,30 +14,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_modules.sparse_inference import kernels, machine_code
-from lightning_modules.sparse_inference import operations as o
+from lightning_modules.sparse_inference.kernels import compile_kernels, processor
+from lightning_modules.sparse_inference.kernels import operations as o
+from lightning_modules.sparse_inference.kernels.machine_code import Run
+from lightning_modules.sparse_inference.run import kernel_cache
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
 def whole() -> Path:
     """A file of compiled kernels."""
-    machine_code.kernels(4)
-    return machine_code._folder() / f"{machine_code._key(4)}.kernels"
+    kernel_cache.load_kernels(4)
+    return kernel_cache._folder() / f"{kernel_cache._key(4)}.kernels"
 
 
 @pytest.fixture
 def compiled(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The widths that were compiled, in a process that has loaded nothing; compiling is to take what there is."""
-    code, widths = machine_code._read(whole), list[int]()
+    code, widths = kernel_cache._read(whole), list[int]()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "some" / "folder"))
-    monkeypatch.setattr(machine_code, "_loaded", {})
-    monkeypatch.setattr(kernels, "machine_code", lambda width: widths.append(width) or code)
+    monkeypatch.setattr(kernel_cache, "_loaded", {})
+    monkeypatch.setattr(compile_kernels, "compile_kernels", lambda width: widths.append(width) or code)
     return widths
 
 
-def run(kernel: machine_code.Run) -> None:
+def run(kernel: Run) -> None:
     """One operation whose task another thread does, while this one waits and steps aside."""
     operations, counters = np.zeros(1, o.OPERATION), np.zeros(3 * 8, np.int64)
     operations["tasks"] = counters[8] = counters[16] = 1  # both threads find it taken
@@ -50,24 +53,24 @@ def run(kernel: machine_code.Run) -> None:
 
 def test_it_is_compiled_once_and_then_read(compiled: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
-        run(machine_code.kernels(4))
-        monkeypatch.setattr(machine_code, "_loaded", {})
+        run(kernel_cache.load_kernels(4))
+        monkeypatch.setattr(kernel_cache, "_loaded", {})
     assert compiled == [4]
-    machine_code.kernels(8)
+    kernel_cache.load_kernels(8)
     assert compiled == [4, 8]
-    assert len(list(machine_code._folder().iterdir())) == 2
+    assert len(list(kernel_cache._folder().iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:9], lambda b: b[:40] + b"?" + b[41:], bytes.upper])
 def test_a_file_that_is_not_whole_is_written_anew(
     compiled: list[int], damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine_code.kernels(4)
-    [path] = machine_code._folder().iterdir()
+    kernel_cache.load_kernels(4)
+    [path] = kernel_cache._folder().iterdir()
     good = path.read_bytes()
     path.write_bytes(damage(good))
-    monkeypatch.setattr(machine_code, "_loaded", {})
-    run(machine_code.kernels(4))
+    monkeypatch.setattr(kernel_cache, "_loaded", {})
+    run(kernel_cache.load_kernels(4))
     assert compiled == [4, 4]
     assert path.read_bytes() == good
 
@@ -75,36 +78,36 @@ def test_a_file_that_is_not_whole_is_written_anew(
 def test_other_code_or_another_machine_has_another_file(
     compiled: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    names = {machine_code._key(4), machine_code._key(8)}
+    names = {kernel_cache._key(4), kernel_cache._key(8)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine_code.machine, "NAME", "another")
-        names.add(machine_code._key(4))
+        patch.setattr(processor, "NAME", "another")
+        names.add(kernel_cache._key(4))
     monkeypatch.setenv("NUMBA_OPT", "0")
-    names.add(machine_code._key(4))
+    names.add(kernel_cache._key(4))
     assert len(names) == 4
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert machine_code._key(4) in names, "where it is kept does not count"
+    assert kernel_cache._key(4) in names, "where it is kept does not count"
 
 
 def test_nowhere_to_keep_it_is_said(compiled: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match=r"compiles them anew.*file.*set NUMBA_CACHE_DIR"):
-        run(machine_code.kernels(4))
+        run(kernel_cache.load_kernels(4))
 
 
 def test_what_others_may_write_is_not_used(compiled: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    machine_code.kernels(4)
-    folder = machine_code._folder()
+    kernel_cache.load_kernels(4)
+    folder = kernel_cache._folder()
     [path] = folder.iterdir()
     assert (folder.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
     for opened, rights in (folder, 0o777), (path, 0o666):
         before = opened.stat().st_mode
         opened.chmod(rights)
         path.write_bytes(b"what somebody else has put there")
-        monkeypatch.setattr(machine_code, "_loaded", {})
+        monkeypatch.setattr(kernel_cache, "_loaded", {})
         with pytest.warns(UserWarning, match=f"anew .others may write to '{opened}'.*chmod.*set NUMBA_CACHE_DIR"):
-            run(machine_code.kernels(4))
+            run(kernel_cache.load_kernels(4))
         assert path.read_bytes() == b"what somebody else has put there"
         opened.chmod(before)
     assert compiled == [4, 4, 4]
@@ -126,12 +129,16 @@ def test_a_process_that_finds_it_does_without_numba(whole: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_its_name_knows_all_sources() -> None:
-    folder, found, new = Path(kernels.__file__).parent, set[str](), {"kernels"}
-    while new:
-        found |= new
-        texts = [(folder / f"{name}.py").read_text() for name in new]
-        new = {name for text in texts for name in re.findall(r"^from \.(\w+) import", text, re.MULTILINE)}
-        new |= {name for text in texts for name in re.findall(r"^from \. import (\w+)", text, re.MULTILINE)}
-        new -= found
-    assert found == set(machine_code.SOURCES)
+def test_its_name_knows_all_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Path(compile_kernels.__file__).parent == kernel_cache.SOURCES
+    sources = shutil.copytree(kernel_cache.SOURCES, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    keys = {kernel_cache._key(4)}
+    monkeypatch.setattr(kernel_cache, "SOURCES", sources)
+    assert kernel_cache._key(4) in keys
+    files = sorted(sources.iterdir())
+    for source in files:
+        text = source.read_text()
+        assert not re.search(r"^\s*(from \.\.|(from|import) lightning_modules)", text, re.MULTILINE), source
+        source.write_text(f"{text}\n")
+        keys.add(kernel_cache._key(4))
+    assert len(keys) == 1 + len(files)

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_modules.sparse_inference import SparseModel, weights
-from lightning_modules.sparse_inference.operations import CONVOLUTION
-from lightning_modules.sparse_inference.stage import Stage
+from lightning_modules.sparse_inference import SparseModel
+from lightning_modules.sparse_inference.compiler import convolution_weights
+from lightning_modules.sparse_inference.kernels.operations import CONVOLUTION
+from lightning_modules.sparse_inference.run.program import Stage
 
 WIDTHS = st.sampled_from([4, 8, 16])  # whatever this machine has
 
@@ -161,7 +162,7 @@ def test_sums_in_place_and_chains_of_convolutions(
 ) -> None:
     batch, width = size
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "PLACE_CHANNELS", sources)  # in a block
+        patch.setattr(convolution_weights, "PLACE_CHANNELS", sources)  # in a block
         image = torch.randn(batch, block.layers[0].in_channels, 20, width)
         assert difference(block, image, lanes, threads, dense) < 1e-4
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
-from . import operations as o
+from ..graph.layers import Affine, Channels, Concatenation, Convolution, Flatten, Layer, Mean, Pool, Resize
+from ..graph.trace import Value
+from ..kernels import operations as o
+from ..run.program import Stage
 from .convolutions import add_convolution
-from .layers import Affine, Channels, Concatenation, Convolution, Flatten, Layer, Mean, Pool, Resize
-from .places import Places, Shapes, last_uses
-from .program import Program
-from .stage import Stage
-from .trace import Value
+from .layout import Places, Shapes, last_uses
+from .program_builder import Program
 
 
 def compile_stage(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numba import types
 
-from lightning_modules.sparse_inference import machine, vectors
-from lightning_modules.sparse_inference.vectors import I32, Emitter
+from lightning_modules.sparse_inference.kernels import processor, vectors
+from lightning_modules.sparse_inference.kernels.vectors import I32, Emitter
 
 
 @vectors.intrinsic
@@ -41,9 +41,9 @@ def _misplaced(array: Any) -> Any:
 def test_floats_are_looked_up_with_and_without_an_instruction_for_it(
     lanes: int, by_one_instruction: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if by_one_instruction and not machine.AVX512:
+    if by_one_instruction and not processor.AVX512:
         pytest.skip("this machine has no such instruction")
-    monkeypatch.setattr(machine, "AVX512", by_one_instruction)
+    monkeypatch.setattr(processor, "AVX512", by_one_instruction)
     generator = np.random.default_rng(0)
     table = _misplaced(generator.standard_normal(2 * lanes).astype(np.float32))
     places = _misplaced(generator.integers(0, 2 * lanes, lanes).astype(np.int32))

@@ -25,7 +25,6 @@ from .layers import (
     channel_shape,
     is_map,
 )
-from .surroundings import CPU
 from .trace import Call, Trace, Value, found, replace
 
 aten = torch.ops.aten
@@ -87,7 +86,7 @@ def _convolution(a: Arguments) -> list[Layer]:
 
 def _linear(a: Arguments, source: str, transposed: str) -> list[Layer]:
     weight = a.constant(transposed).t()
-    bias = torch.zeros(len(weight), dtype=torch.float32, device=CPU)
+    bias = torch.zeros(len(weight), dtype=torch.float32, device="cpu")
     if "self" in a.by_name and source != "self":
         a.refuse(beta=1, alpha=1)
         bias = a.channels(a["self"], (1, len(weight)))
@@ -206,7 +205,7 @@ def _resize(a: Arguments, mode: str) -> list[Layer]:
     scales = a.by_name.get("scale_factors") or [a.by_name.get("scales_h"), a.by_name.get("scales_w")]
     places = []
     for old, new, scale in zip(before, after, scales, strict=True):
-        ramp = torch.arange(old, dtype=torch.float32, device=CPU).view(1, 1, 1, old)
+        ramp = torch.arange(old, dtype=torch.float32, device="cpu").view(1, 1, 1, old)
         size: dict[str, Any] = {"size": (1, new)} if scale is None else {"scale_factor": (1.0, scale)}
         places.append(F.interpolate(ramp, mode=mode, **size, **options).flatten())
     if [len(place) for place in places] != after:

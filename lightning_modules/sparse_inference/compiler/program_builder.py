@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import operations as o
-from .pages import Shelf
+from ..kernels import operations as o
+from ..run.huge_pages import Shelf
 
 
 class Program:

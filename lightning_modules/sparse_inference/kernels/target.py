@@ -6,7 +6,7 @@ from llvmlite import binding
 from numba.core import config
 from numba.core.codegen import JITCPUCodegen
 
-from .machine import UnfitTargetError, machine_width
+from .processor import UnfitTargetError, widest_vector
 
 _SUM = """
 define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
@@ -23,7 +23,7 @@ def check_target(width: int) -> None:
         UnfitTargetError: its vectors are shorter than those of this machine that kernels of this width take for
             granted, or longer than any that this machine has.
     """
-    here, there = machine_width(), target_width()
+    here, there = widest_vector(), target_width()
     if min(width, here) <= there <= here:
         return
     settings = ", ".join(f"NUMBA_{name}={getattr(config, name)}" for name in ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX"))

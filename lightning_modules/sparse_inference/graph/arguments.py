@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .surroundings import CPU
 from .trace import Call, Value
 
 
@@ -43,7 +42,7 @@ class Arguments:
     def optional(self, name: str, size: int, default: float) -> Tensor:
         if self[name] is not None:
             return self.constant(name)
-        return torch.full((size,), default, dtype=torch.float32, device=CPU)
+        return torch.full((size,), default, dtype=torch.float32, device="cpu")
 
     def refuse(self, **unless: Any) -> None:
         for name, value in unless.items():
@@ -52,7 +51,7 @@ class Arguments:
 
     def channels(self, constant: Any, shape: tuple[int, ...]) -> Tensor:
         """A constant operand that is the same for all pixels and images, as a number a channel."""
-        tensor = torch.as_tensor(constant, dtype=torch.float32, device=CPU).detach()
+        tensor = torch.as_tensor(constant, dtype=torch.float32, device="cpu").detach()
         ones = (1, shape[1], *[1] * (len(shape) - 2))
         try:
             return tensor.expand(ones).reshape(-1).clone()

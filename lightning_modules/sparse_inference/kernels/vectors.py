@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
-from .machine import looks_up
+from .processor import looks_up
 
 intrinsic: Callable[[Callable[..., Any]], Any] = _intrinsic  # numba says that it returns what it takes
 

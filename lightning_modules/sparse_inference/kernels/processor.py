@@ -14,7 +14,7 @@ class UnfitTargetError(Exception):
     """There can be no kernels with the settings of numba; says why."""
 
 
-def machine_width() -> int:
+def widest_vector() -> int:
     """Floats in the widest vectors: 16 with AVX-512, 8 with AVX, else 4."""
     return 16 if AVX512 else 8 if "+avx" in _HAS else 4
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .layers import Channels, Convolution, Layer, channel_shape
-from .maps import Buffer, Buffers, Geometry
-from .program import Program
-from .trace import Value
+from ..graph.layers import Channels, Convolution, Layer, channel_shape
+from ..graph.trace import Value
+from .buffers import Buffer, Buffers, Geometry
+from .program_builder import Program
 
 Shapes = Mapping[Value, tuple[int, ...]]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import operations as o
-from .layers import Convolution
-from .machine import looks_up
-from .places import Places
-from .program import Program
-from .tiles import MAX_TILE
-from .vector_weights import lookups, rows
-from .weights import pack
+from ..graph.layers import Convolution
+from ..kernels import operations as o
+from ..kernels.processor import looks_up
+from ..kernels.tiles import MAX_TILE
+from .convolution_weights import pack
+from .dot_weights import lookups, rows
+from .layout import Places
+from .program_builder import Program
 
 DIRECT_UP_TO = 2.5  # readers of a source below which copying it does not pay
 IN_PLACE = (o.PLACE_SPARSE, o.PLACE_DENSE)
