@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .from_callbacks import whole_file
 from .graph.trace import found
 from .model import SparseModel
-from .whole_file import whole_file
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
@@ -46,7 +46,7 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
     module = module.module if isinstance(module, SparseModel) else module
     if any(part.training for part in module.modules()):
         raise ValueError("the module is in train mode: call module.eval() first")
-    with whole_file(Path(path)) as part:
+    with whole_file(Path(path), by_several=True) as part:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch warns itself of in its exporter
             torch.onnx.export(module, (example_input,), part, external_data=False, verbose=False)

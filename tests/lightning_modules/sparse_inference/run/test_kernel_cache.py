@@ -119,11 +119,13 @@ from lightning_modules.sparse_inference import SparseModel
 layer = torch.nn.Linear(40, 30).eval()
 image = torch.randn(2, 40)
 assert torch.allclose(SparseModel(layer, 4)(image), layer(image), atol=1e-5)
-assert "numba" not in sys.modules
+assert not {"numba", "callbacks"} & set(sys.modules)
+from lightning_modules.sparse_inference import *
+assert "numba" not in sys.modules and save_sparse.__module__ == "callbacks.packed.writer"
 """
 
 
-def test_a_process_that_finds_it_does_without_numba(whole: Path) -> None:
+def test_a_process_that_finds_it_does_without_numba_and_callbacks(whole: Path) -> None:
     paths = {"NUMBA_CACHE_DIR": str(whole.parent), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=os.environ | paths, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from callbacks import read_masks
+from callbacks.packed import load_sparse, read_sparse, save_sparse
 from callbacks.sparsity import Masks
-from lightning_modules.sparse_inference import load_sparse, read_sparse, save_sparse
 
 READERS = {"read_sparse": lambda path: read_sparse(path).masks, "read_masks": read_masks}
 

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from callbacks import SparseTraining, read_masks
+from callbacks.packed import load_sparse, read_sparse, save_sparse
+from callbacks.packed.positions import decode, encode
 from callbacks.sparsity import Masks
 from lightning_modules.networks import Kinematics, LeNet5, RePose
-from lightning_modules.sparse_inference import load_sparse, read_sparse, save_sparse
-from lightning_modules.sparse_inference.positions import decode, encode
 
 
 def sparse_network(sparsity: float = 0.9) -> tuple[nn.Module, Masks]:
@@ -26,31 +25,35 @@ def sparse_network(sparsity: float = 0.9) -> tuple[nn.Module, Masks]:
     return network, masks
 
 
+def drawn(size: int, density: float, seed: int) -> Tensor:
+    return torch.rand(size, generator=torch.Generator().manual_seed(seed)) < density
+
+
 @hypothesis.given(st.integers(1, 3000), st.sampled_from([0.0, 0.001, 0.03, 0.1, 0.4, 1.0]), st.integers(0, 9))
 def test_positions_come_back(size: int, density: float, seed: int) -> None:
-    active = np.random.default_rng(seed).random(size) < density
-    positions = np.flatnonzero(active)
-    assert (decode(encode(active), size, positions.size) == positions).all()
+    active = drawn(size, density, seed)
+    positions = active.nonzero().flatten()
+    assert torch.equal(decode(encode(active), size, len(positions)), positions)
 
 
 def test_positions_take_little_more_than_their_entropy() -> None:
-    active = np.random.default_rng(0).permutation(1_000_000) < 100_000
+    active = torch.randperm(1_000_000, generator=torch.Generator().manual_seed(0)) < 100_000
     assert 8 * sum(part.nbytes for part in encode(active).values()) < 1.13 * 469_000
 
 
 @hypothesis.given(st.integers(8, 500), st.floats(0.01, 0.3), st.integers(0, 200), st.integers(0, 7))
 def test_damaged_positions_are_refused_or_still_positions(size: int, density: float, place: int, bit: int) -> None:
-    active = np.random.default_rng(size).random(size) < density
+    active = drawn(size, density, size)
     count = int(active.sum())
     parts = encode(active)
-    damaged = next(iter(parts.values())).copy()
-    damaged.reshape(-1)[place % damaged.size] ^= 1 << bit
+    damaged = next(iter(parts.values())).clone()
+    damaged.view(-1)[place % damaged.numel()] ^= 1 << bit
     try:
         positions = decode({**parts, next(iter(parts)): damaged}, size, count)
     except ValueError:
         return
-    assert positions.size == count
-    assert count == 0 or (positions.max() < size and (np.diff(positions) > 0).all())
+    assert len(positions) == count
+    assert count == 0 or (positions.max() < size and (positions.diff() > 0).all())
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.9, 0.99])
@@ -96,7 +99,7 @@ def test_masks_go_back_into_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("masks", [{}, Masks({})])
-def test_no_masks_are_not_those_of_a_sparse_network(tmp_path: Path, masks: Mapping[str, torch.Tensor]) -> None:
+def test_no_masks_are_not_those_of_a_sparse_network(tmp_path: Path, masks: Mapping[str, Tensor]) -> None:
     with pytest.raises(ValueError, match=r"masks is empty.*read_masks\(checkpoint\)"):
         save_sparse(sparse_network()[0], tmp_path / "net", masks=masks)
     assert not list(tmp_path.iterdir())
