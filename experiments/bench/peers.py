@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.sparse_inference import SparseModel, compile_sparse
-from lightning_modules.sparse_inference.graph.trace import found
+from lightning_modules.sparse_inference.graph.trace import leaves
 from lightning_modules.sparse_inference.onnx_export import export_onnx
 
 from .inference_rows import EAGER, OURS
@@ -48,7 +48,7 @@ class Subject:
 
 def numbers(output: Any) -> Tensor:
     """All outputs in one row."""
-    return torch.cat([torch.as_tensor(part).float().flatten() for part in found(object, output)])
+    return torch.cat([torch.as_tensor(part).float().flatten() for part in leaves(object, output)])
 
 
 def difference(output: Any, wanted: Tensor) -> float:

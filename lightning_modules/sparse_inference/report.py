@@ -1,4 +1,4 @@
-"""What a sparse network does in which layer."""
+"""The report of a sparse network: what it does in which layer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class LayerReport:
     """A layer with weights.
 
     Args:
-        layer: name of its weight.
-        shape: of its weight.
-        sparsity: share of zeros in it.
-        ms_dense: milliseconds it takes with dense weights.
-        ms_sparse: milliseconds it takes with sparse ones.
-        chosen: "dense" or "sparse".
+        layer: The name of its weight.
+        shape: The shape of its weight.
+        sparsity: The share of zeros in its weight.
+        ms_dense: The milliseconds that it takes with dense weights.
+        ms_sparse: The milliseconds that it takes with sparse weights.
+        chosen: What it takes, "dense" or "sparse" weights.
     """
 
     layer: str
@@ -27,19 +27,20 @@ class LayerReport:
 
     @property
     def cells(self) -> list[str]:
+        """Return a row of the table."""
         size = " x ".join(map(str, self.shape))
         return [self.layer, size, f"{self.sparsity:.1%}", f"{self.ms_dense:.3f}", f"{self.ms_sparse:.3f}", self.chosen]
 
 
 @dataclass(frozen=True)
 class Report:
-    """A table when it is printed.
+    """The report of a network for one shape of input; it prints as a table.
 
     Args:
-        input: shape of the images.
-        threads: that share the work.
-        layers: all with weights that run in kernels, in order.
-        fallbacks: what runs in torch, and why.
+        input: The shape of the images.
+        threads: How many threads share the work.
+        layers: All layers with weights that run in kernels, in order.
+        fallbacks: What runs in torch, and why.
     """
 
     input: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Where the values of a stage lie in its workspace."""
+"""The layout of a workspace: in which buffer each value of a program lies, and when."""
 
 from __future__ import annotations
 
@@ -9,57 +9,62 @@ import numpy as np
 
 from ..graph.layers import Channels, Convolution, Layer, channel_shape
 from ..graph.trace import Value
-from .buffers import Buffer, Buffers, Geometry
-from .program_builder import Program
+from .buffers import Buffer, BufferPool, Geometry
+from .program_builder import ProgramBuilder
 
 Shapes = Mapping[Value, tuple[int, ...]]
 
 
-class Places:
-    """Gives values their buffers, and says in the fields of an operation where they are.
+class Layout:
+    """The buffers of values, and the fields of operations that say where these are.
 
     Args:
-        program: that keeps what the fields have addresses of.
-        layers: all of the stage.
-        shapes: of all values.
-        lanes: floats in a vector.
+        program: The program that keeps what the fields have addresses of.
+        layers: All layers of the program.
+        shapes: The shapes of all values.
+        vector_width: The floats in a vector.
     """
 
-    def __init__(self, program: Program, layers: Sequence[Layer], shapes: Shapes, lanes: int) -> None:
-        self.program, self.shapes, self.lanes = program, shapes, lanes
-        self.buffers = Buffers()
-        self._places: dict[Value, tuple[Buffer, int]] = {}  # and the first channel in the buffer
+    def __init__(self, program: ProgramBuilder, layers: Sequence[Layer], shapes: Shapes, vector_width: int) -> None:
+        self.program, self.shapes, self.vector_width = program, shapes, vector_width
+        self.buffers = BufferPool()
+        self._locations: dict[Value, tuple[Buffer, int]] = {}  # the buffer, and the first channel in it
         self._masks: dict[Geometry, int] = {}
         self._paddings = _paddings(layers, shapes)
 
     def channels(self, value: Value) -> int:
+        """Return the number of channels of a value."""
         return channel_shape(self.shapes[value])[0]
 
     def geometry(self, value: Value) -> Geometry:
+        """Return the geometry of a value's planes."""
         _, height, width = channel_shape(self.shapes[value])
         padding = self._paddings.get((height, width), 0)
-        return Geometry(self.program.images, height, width, padding, self.lanes)
+        return Geometry(self.program.images, height, width, padding, self.vector_width)
 
-    def take(self, value: Value) -> None:
-        self._places[value] = (self.buffers.take(self.geometry(value), self.channels(value)), 0)
+    def allocate(self, value: Value) -> None:
+        """Give a value a buffer of its own."""
+        self._locations[value] = (self.buffers.allocate(self.geometry(value), self.channels(value)), 0)
 
     def take_over(self, value: Value, other: Value) -> None:
-        """Let a value take the place of another of its shape."""
-        self._places[value] = self._places[other]
+        """Let a value be written over another of its shape."""
+        self._locations[value] = self._locations[other]
 
     def alias(self, value: Value, source: Value, first: int) -> None:
-        """Let a value be some channels of another."""
-        buffer, before = self._places[source]
-        self._places[value] = (buffer, before + first)
+        """Let a value be the channels ``first`` and following of another."""
+        buffer, before = self._locations[source]
+        self._locations[value] = (buffer, before + first)
 
-    def together(self, first: Value, second: Value) -> bool:
-        """Whether both lie in one buffer."""
-        return self._places[first][0] is self._places[second][0]
+    def share_buffer(self, first: Value, second: Value) -> bool:
+        """Return whether both values lie in one buffer."""
+        return self._locations[first][0] is self._locations[second][0]
 
-    def give_back(self, value: Value) -> None:
-        self.buffers.give_back(self._places[value][0])
+    def release(self, value: Value) -> None:
+        """Let the buffer of a value be used for others."""
+        self.buffers.release(self._locations[value][0])
 
     def source(self, value: Value) -> dict[str, int]:
+        """Return the fields of an operation that reads a value."""
         g = self.geometry(value)
         return {
             "source": self._start(value),
@@ -72,6 +77,7 @@ class Places:
         }
 
     def target(self, value: Value, channel: int = 0) -> dict[str, int]:
+        """Return the fields of an operation that writes a value, from a channel on."""
         g = self.geometry(value)
         return {
             "target": self._start(value, channel),
@@ -86,15 +92,18 @@ class Places:
         }
 
     def other(self, value: Value | None) -> dict[str, int]:
+        """Return the fields of an operation that adds a value; none if there is none."""
         return {} if value is None else {"other": self._start(value), "other_plane": 4 * self.geometry(value).plane}
 
     def _start(self, value: Value, channel: int = 0) -> int:
-        buffer, first = self._places[value]
+        """Return where a channel of a value begins in the workspace."""
+        buffer, first = self._locations[value]
         return buffer.start + 4 * (first + channel) * buffer.geometry.plane
 
     def _mask(self, g: Geometry) -> int:
+        """Return the address of words that are ones for pixels, and zeros for what lies between rows and images."""
         if g not in self._masks:
-            row, x = np.divmod(np.arange(g.vectors * g.lanes), g.row)
+            row, x = np.divmod(np.arange(g.vectors * g.vector_width), g.row)
             image, y = np.divmod(row, g.rows)
             valid = (x < g.width) & (y < g.height) & (image < g.images)
             self._masks[g] = self.program.address(np.where(valid, 0xFFFFFFFF, 0).astype(np.uint32))
@@ -102,7 +111,7 @@ class Places:
 
 
 def last_uses(layers: Sequence[Layer], stored: Iterable[Value]) -> dict[int, list[Value]]:
-    """After which layer the buffers of which values are free."""
+    """Return, by the number of a layer, the values whose buffers are free after it; ``stored`` values stay."""
     root: dict[Value, Value] = {}
     last: dict[Value, int] = {}
     for number, layer in enumerate(layers):
@@ -121,7 +130,7 @@ def last_uses(layers: Sequence[Layer], stored: Iterable[Value]) -> dict[int, lis
 
 
 def _paddings(layers: Sequence[Layer], shapes: Shapes) -> dict[tuple[int, int], int]:
-    """How many zeros around maps of a size convolutions read."""
+    """Return how many zeros around maps of a size convolutions read."""
     paddings: dict[tuple[int, int], int] = {}
     for layer in layers:
         if isinstance(layer, Convolution):

@@ -1,4 +1,4 @@
-"""A program for the kernels, as it is written."""
+"""The builder of programs: operations are written one after the other."""
 
 from __future__ import annotations
 
@@ -9,22 +9,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..kernels import operations as o
-from ..run.huge_pages import Shelf
+from ..run.huge_pages import ConstantPool
 
 
-class Program:
-    """Operations, what they have addresses of, and the scratch that they need."""
+class ProgramBuilder:
+    """A program for the kernels while it is written.
+
+    Attributes:
+        images: How many images of a batch go through it at once.
+        operations: Records of :data:`.operations.OPERATION`.
+        blocks: Arrays of :data:`.operations.BLOCK`.
+        constants: What the operations have addresses of.
+        weighted: The names of layers with weights, and the numbers of their operations.
+        scratch: The bytes of scratch that each thread needs.
+    """
 
     def __init__(self, images: int) -> None:
         self.images = images
         self.operations: list[NDArray[np.void]] = []
         self.blocks: list[NDArray[np.void]] = []
-        self.constants = Shelf()
+        self.constants = ConstantPool()
         self.weighted: list[tuple[str, int]] = []
         self.scratch = 0
 
     def emit(self, kind: int, tasks: int, *maps: dict[str, int], **fields: int) -> None:
-        """Write an operation; see :data:`.operations.OPERATION`."""
+        """Write an operation, whose fields :data:`.operations.OPERATION` describes."""
         record = np.zeros((), o.OPERATION)
         record["other"] = -1
         numbers: dict[str, int] = {"kind": kind, "tasks": tasks, "images": self.images}
@@ -40,17 +49,18 @@ class Program:
         self.emit(kind, tasks, *maps, **fields)
 
     def address(self, constant: NDArray[Any] | Tensor | None) -> int:
-        """Where the kernels find a constant, which is kept; 0 for None.
+        """Keep a constant and return its address; return 0 for None.
 
         Raises:
-            TypeError: it has floats of a size that no kernel reads.
+            TypeError: The constant has floats of a size that no kernel reads.
         """
         if constant is None:
             return 0
         array = constant.numpy() if isinstance(constant, Tensor) else constant
         if array.dtype.kind == "f" and array.dtype != np.float32:
             raise TypeError(f"a constant is {array.dtype}; kernels read float32")
-        return self.constants.put(array)
+        return self.constants.add(array)
 
     def need_scratch(self, size: int) -> None:
+        """Make sure that each thread has so many bytes of scratch."""
         self.scratch = max(self.scratch, size)

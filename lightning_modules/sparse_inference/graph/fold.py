@@ -1,4 +1,4 @@
-"""Folding: norms into weights, ReLU and sums into the kernels that make their inputs."""
+"""Folding of layers: norms into weights, ReLU and sums into the layers that make their inputs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .trace import Value
 
 
 def fold(layers: Iterable[Layer], results: Iterable[Value]) -> list[Layer]:
-    """The same computation in fewer layers.
+    """Return the same computation in fewer layers.
 
     Args:
-        layers: in an order in which they can run.
-        results: values that are wanted at the end.
+        layers: The layers in an order in which they can run.
+        results: The values that are wanted at the end.
     """
     layers = list(layers)
     used = Counter(value for layer in layers for value in layer.inputs)
@@ -31,7 +31,10 @@ def fold(layers: Iterable[Layer], results: Iterable[Value]) -> list[Layer]:
 
 
 def _merged(layer: Affine, folded: dict[Value, Layer], used: Counter[Value]) -> tuple[Layer, Value] | None:
-    """A layer and the one before it as one, and what that one made, if nobody else reads it."""
+    """Return a layer and the one before it as one, and the value that is no longer made; None if that cannot be.
+
+    It can be if no other layer reads what the layer before makes.
+    """
     if layer.other is not None:
         return _with_residual(layer, folded, used)
     before = folded.get(layer.source)
@@ -50,8 +53,9 @@ def _merged(layer: Affine, folded: dict[Value, Layer], used: Counter[Value]) -> 
 
 
 def _with_residual(layer: Affine, folded: dict[Value, Layer], used: Counter[Value]) -> tuple[Layer, Value] | None:
-    """The later of two convolutions that are added takes the other's output as its residual."""
-    order = {value: place for place, value in enumerate(folded)}
+    """Return the later of two convolutions that are added, with the other's output as its residual."""
+    order = {value: number for number, value in enumerate(folded)}
+
     values = sorted((layer.source, layer.other), key=lambda value: order.get(value, -1))  # type: ignore[arg-type]
     for value, other in (values[::-1], values):
         before = folded.get(value)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a plan is made of: the layers that kernels exist for, and calls of torch for all else."""
+"""The layers of a network: those that kernels exist for, and calls of torch for all else."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from .trace import Call, Value
 
 @dataclass
 class Layer:
-    """Makes the tensor ``output`` of the tensors ``inputs``."""
+    """A layer, which makes the tensor ``output`` of the tensors ``inputs``."""
 
     output: Value
 
     @property
     def inputs(self) -> list[Value]:
+        """Return the values that the layer reads."""
         raise NotImplementedError
 
 
 @dataclass
 class Unary(Layer):
+    """A layer that reads the tensor ``source``."""
+
     source: Value
 
     @property
@@ -34,9 +37,9 @@ class Unary(Layer):
 
 @dataclass
 class Convolution(Unary):
-    """A 2-d convolution, or a linear layer as one of 1x1; then the residual is added, then ReLU.
+    """A 2-d convolution, or a linear layer as one of 1x1; then the residual is added, then ReLU applied.
 
-    ``weight`` is (out, in / groups, height, width); pairs are (vertical, horizontal).
+    ``weight`` has the shape (out, in / groups, height, width); pairs are (vertical, horizontal).
     """
 
     name: str
@@ -55,13 +58,13 @@ class Convolution(Unary):
 
     @cached_property
     def density(self) -> float:
-        """Share of weights that are not 0."""
+        """Return the share of weights that are not 0."""
         return int(np.count_nonzero(self.weight.numpy() != 0)) / self.weight.numel()
 
 
 @dataclass
 class Affine(Unary):
-    """``source * scale + shift + other`` with ReLU; scale and shift have a number a channel."""
+    """The layer ``source * scale + shift + other`` with ReLU; scale and shift have one number for each channel."""
 
     scale: Tensor | None = None
     shift: Tensor | None = None
@@ -75,6 +78,8 @@ class Affine(Unary):
 
 @dataclass
 class Pool(Unary):
+    """The maximum over windows of pixels, or the average unless ``largest``; pairs are (vertical, horizontal)."""
+
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int] = (0, 0)
@@ -83,17 +88,17 @@ class Pool(Unary):
 
 @dataclass
 class Mean(Unary):
-    """Over all pixels."""
+    """The mean over all pixels of each channel."""
 
 
 @dataclass
 class Flatten(Unary):
-    """Pixels of all channels become channels."""
+    """The layer that makes a channel of each pixel of each channel."""
 
 
 @dataclass
 class Resize(Unary):
-    """Between which two rows, or columns, each of the output lies, as a real number: ``rows``, ``columns``."""
+    """Bilinear interpolation: ``rows`` and ``columns`` say at which real number of the source each of the output is."""
 
     rows: Tensor
     columns: Tensor
@@ -101,14 +106,14 @@ class Resize(Unary):
 
 @dataclass
 class Channels(Unary):
-    """Channels ``first`` and following; no work."""
+    """The channels ``first`` and following of the source, which is no work."""
 
     first: int = 0
 
 
 @dataclass
 class Concatenation(Layer):
-    """Channels of all ``sources``, which are values, or numbers of zero channels."""
+    """The channels of all ``sources`` one after the other; a source is a value, or a number of channels of zeros."""
 
     sources: list[Value | int]
 
@@ -119,7 +124,7 @@ class Concatenation(Layer):
 
 @dataclass
 class Fallback(Layer):
-    """A call that torch runs, and why."""
+    """A call that torch runs, and the reason for it."""
 
     call: Call
     reason: str
@@ -130,10 +135,10 @@ class Fallback(Layer):
 
 
 def channel_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(channels, height, width) of a tensor (images, channels) or (images, channels, height, width)."""
+    """Return (channels, height, width) of a tensor (images, channels) or (images, channels, height, width)."""
     return (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
 
 
 def is_map(shape: tuple[int, ...], dtype: torch.dtype, images: int) -> bool:
-    """Whether kernels can hold a tensor."""
+    """Return whether kernels can hold a tensor."""
     return len(shape) in (2, 4) and shape[0] == images and 0 not in shape and dtype == torch.float32

@@ -1,4 +1,4 @@
-"""From calls of torch to layers that kernels exist for."""
+"""The translation of calls of torch to layers that kernels exist for."""
 
 from __future__ import annotations
 
@@ -25,41 +25,43 @@ from .layers import (
     channel_shape,
     is_map,
 )
-from .trace import Call, Trace, Value, found, replace
+from .trace import Call, Trace, Value, leaves, replace
 
 aten = torch.ops.aten
 
 
-def translate(traced: Trace, names: Mapping[int, str]) -> list[Layer]:
-    """The layers of a trace; a call without a kernel becomes a :class:`Fallback`.
+def translate(traced: Trace, parameters: Mapping[int, str]) -> list[Layer]:
+    """Return the layers of a trace; a call without a kernel becomes a :class:`Fallback`.
 
     Args:
-        traced: of a network.
-        names: of parameters, by the address of their data.
+        traced: The trace of a network.
+        parameters: The names of the network's parameters, by the address of their data.
     """
     used = Counter(value for call in traced.calls for value in call.inputs)
     layers: list[Layer] = []
     for call in traced.calls:
         try:
-            layers += _translated(call, traced, names, used)
+            layers += _translate_call(call, traced, parameters, used)
         except NoKernelError as error:
-            layers.append(Fallback(call.outputs[0], _kept(call), f"{_named(call, names)}: {error}"))
+            reason = f"{_name_of_call(call, parameters)}: {error}"
+            layers.append(Fallback(call.outputs[0], _with_own_constants(call), reason))
     return layers
 
 
-def _kept(call: Call) -> Call:
-    """A call with its weights as they are now, as kernels have theirs: a module may be moved, or trained on."""
+def _with_own_constants(call: Call) -> Call:
+    """Return a call with copies of its weights as they are now, as kernels have them: the module may be trained on."""
     arguments, keywords = replace((call.arguments, call.keywords), Tensor, lambda constant: constant.detach().clone())
     return Call(call.function, arguments, keywords, call.outputs)
 
 
-def _named(call: Call, names: Mapping[int, str]) -> str:
-    """An operator, with the parameter that it takes, if any."""
-    given = (names.get(tensor.data_ptr()) for tensor in found(Tensor, (call.arguments, call.keywords)))
+def _name_of_call(call: Call, parameters: Mapping[int, str]) -> str:
+    """Return the name of an operator, with that of the parameter that it takes, if any."""
+    given = (parameters.get(tensor.data_ptr()) for tensor in leaves(Tensor, (call.arguments, call.keywords)))
     return next((f"{name}, {call.function}" for name in given if name), str(call.function))
 
 
-def _translated(call: Call, traced: Trace, names: Mapping[int, str], used: Counter[Value]) -> list[Layer]:
+def _translate_call(call: Call, traced: Trace, parameters: Mapping[int, str], used: Counter[Value]) -> list[Layer]:
+    """Return the layers of a call; ``used`` counts the calls that read a value."""
     packet = call.function.overloadpacket
     if packet not in _TRANSLATIONS:
         raise NoKernelError("there is no kernel for it")
@@ -73,28 +75,30 @@ def _translated(call: Call, traced: Trace, names: Mapping[int, str], used: Count
     arguments.update(zip((a.name for a in call.function._schema.arguments), call.arguments, strict=False))
     arguments.update(call.keywords)
     shapes = {value: traced.shapes[value.number] for value in (*call.inputs, *call.outputs)}
-    return _TRANSLATIONS[packet](Arguments(call, arguments, shapes, names))
+    return _TRANSLATIONS[packet](Arguments(call, arguments, shapes, parameters))
 
 
 def _convolution(a: Arguments) -> list[Layer]:
-    a.refuse(transposed=False)
+    a.require(transposed=False)
     source, weight = a.value("input"), a.constant("weight")
     geometry = (a.pair("stride"), a.pair("padding"), a.pair("dilation"), a["groups"])
     bias = a.optional("bias", len(weight), 0.0)
-    return [Convolution(a.output, source, _name(a, a["weight"]), weight, bias, *geometry)]
+    return [Convolution(a.output, source, _name_of_weight(a, a["weight"]), weight, bias, *geometry)]
 
 
 def _linear(a: Arguments, source: str, transposed: str) -> list[Layer]:
     weight = a.constant(transposed).t()
     bias = torch.zeros(len(weight), dtype=torch.float32, device="cpu")
     if "self" in a.by_name and source != "self":
-        a.refuse(beta=1, alpha=1)
+        a.require(beta=1, alpha=1)
         bias = a.channels(a["self"], (1, len(weight)))
-    return [Convolution(a.output, a.value(source), _name(a, a[transposed]), weight[:, :, None, None], bias)]
+    name = _name_of_weight(a, a[transposed])
+    return [Convolution(a.output, a.value(source), name, weight[:, :, None, None], bias)]
 
 
-def _name(a: Arguments, weight: Tensor) -> str:
-    return str(a.names.get(weight.data_ptr(), "a computed weight"))
+def _name_of_weight(a: Arguments, weight: Tensor) -> str:
+    """Return the name of the parameter that a weight is."""
+    return a.parameters.get(weight.data_ptr(), "a computed weight")
 
 
 def _norm(a: Arguments) -> list[Layer]:
@@ -107,7 +111,7 @@ def _norm(a: Arguments) -> list[Layer]:
 
 
 def _sum(a: Arguments) -> list[Layer]:
-    a.refuse(alpha=1)
+    a.require(alpha=1)
     first, second = a["self"], a["other"]
     if isinstance(first, Value) and isinstance(second, Value):
         if a.shapes[first] != a.shapes[second]:
@@ -133,7 +137,7 @@ def _max_pool(a: Arguments) -> list[Layer]:
 
 
 def _average_pool(a: Arguments) -> list[Layer]:
-    a.refuse(ceil_mode=False, divisor_override=None)
+    a.require(ceil_mode=False, divisor_override=None)
     kernel, padding = a.pair("kernel_size"), a.pair("padding")
     if padding != (0, 0) and not a["count_include_pad"]:
         raise NoKernelError("count_include_pad is False")
@@ -148,7 +152,7 @@ def _mean(a: Arguments) -> list[Layer]:
 
 
 def _global_pool(a: Arguments) -> list[Layer]:
-    a.refuse(output_size=[1, 1])
+    a.require(output_size=[1, 1])
     return [Mean(a.output, a.value("self"))]
 
 
@@ -164,7 +168,7 @@ def _view(a: Arguments) -> list[Layer]:
 
 def _split(a: Arguments) -> list[Layer]:
     source = a.value("self")
-    a.refuse(dim=1)
+    a.require(dim=1)
     firsts = [sum(a.shapes[output][1] for output in a.outputs[:i]) for i in range(len(a.outputs))]
     return [Channels(output, source, first) for output, first in zip(a.outputs, firsts, strict=True)]
 
@@ -182,7 +186,7 @@ def _slice(a: Arguments) -> list[Layer]:
 
 
 def _concatenation(a: Arguments) -> list[Layer]:
-    a.refuse(dim=1)
+    a.require(dim=1)
     if not all(isinstance(source, Value) for source in a["tensors"]):
         raise NoKernelError("one of its tensors is constant")
     return [Concatenation(a.output, list(a["tensors"]))]
@@ -203,14 +207,14 @@ def _resize(a: Arguments, mode: str) -> list[Layer]:
     else:
         options = {}
     scales = a.by_name.get("scale_factors") or [a.by_name.get("scales_h"), a.by_name.get("scales_w")]
-    places = []
+    positions = []
     for old, new, scale in zip(before, after, scales, strict=True):
         ramp = torch.arange(old, dtype=torch.float32, device="cpu").view(1, 1, 1, old)
         size: dict[str, Any] = {"size": (1, new)} if scale is None else {"scale_factor": (1.0, scale)}
-        places.append(F.interpolate(ramp, mode=mode, **size, **options).flatten())
-    if [len(place) for place in places] != after:
+        positions.append(F.interpolate(ramp, mode=mode, **size, **options).flatten())
+    if [len(position) for position in positions] != after:
         raise NoKernelError(f"from {before} to {after}")
-    return [Resize(a.output, source, *places)]
+    return [Resize(a.output, source, *positions)]
 
 
 _SEVERAL_OUTPUTS = {aten.split, aten.split_with_sizes}

@@ -143,7 +143,7 @@ def convolve(op, blocks, task, memory, scratch, lanes):  # type: ignore
         if op.form == o.PANEL_SPARSE or op.form == o.PANEL_DENSE:
             _pack(op, op.sources + 4 * block.sources, block.count, first, size, memory, scratch, lanes)
             base, step = scratch + o.SEGMENT_BYTES, op.panel
-        if op.form == o.PANEL_DENSE or op.form == o.PLACE_DENSE:
+        if op.form == o.PANEL_DENSE or op.form == o.IN_PLACE_DENSE:
             _dense_rows(op, block, start, stop, size, base, step, memory, offset, lanes)
         else:
             _sparse_rows(op, block, start, stop, size, base, memory, offset, lanes)

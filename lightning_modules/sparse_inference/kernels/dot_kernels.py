@@ -1,4 +1,4 @@
-"""Linear layers for one image; compiled by numba."""
+"""The kernel of linear layers for one image; compiled by numba."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .memory import peek, peek_int, poke
 
 @compiled
 def _lookups(op, start, stop, memory, scratch, lanes):  # type: ignore
-    """Outputs of a linear layer, a vector of them at a time: those that begin from ``start`` to ``stop``."""
+    """Compute outputs of a linear layer in whole vectors: the vectors that begin from ``start`` to ``stop``."""
     blocks = (op.source_width + 2 * len(lanes) - 1) // (2 * len(lanes))
     out = scratch + 8 * blocks * len(lanes)
     for group in range((start + len(lanes) - 1) // len(lanes), (stop + len(lanes) - 1) // len(lanes)):
@@ -22,7 +22,7 @@ def _lookups(op, start, stop, memory, scratch, lanes):  # type: ignore
 
 @compiled
 def dot(op, start, stop, memory, scratch, lanes):  # type: ignore
-    """Some outputs of a linear layer for one image."""
+    """Compute the outputs ``start`` to ``stop`` of a linear layer for one image."""
     for k in range(op.source_width):
         poke(scratch + 4 * k, peek(memory + op.source + k * op.source_plane))
     if op.form == o.LOOKUP_SPARSE:
@@ -30,7 +30,7 @@ def dot(op, start, stop, memory, scratch, lanes):  # type: ignore
         return
     for row in range(start, stop):
         out, bias = memory + op.target + row * op.target_plane, peek(op.bias + 4 * row)
-        if op.form == o.PLACE_DENSE:
+        if op.form == o.IN_PLACE_DENSE:
             values = op.values + 4 * row * op.source_width
             dense_dot(lanes, out, scratch, 0, values, op.source_width, bias, op.relu)
         else:

@@ -1,4 +1,4 @@
-"""The inner loops of linear layers for one image, as intrinsics of numba; addresses as in :mod:`.inner_loops`."""
+"""The inner loops of linear layers for one image, as intrinsics of numba; arguments are as in :mod:`.inner_loops`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .vectors import F32, I16, I32, I64, Emitter, intrinsic, procedure
 
 
 def _emit_lookup(e: Emitter, out: Any, vector: Any, index: Any, values: Any, ends: Any, *more: Any) -> None:
+    """Write the code of :func:`lookup`."""
     blocks, bias, relu = more
     sums = e.variables(2)
     e.ir.store(e.load(bias), sums[0])
@@ -21,8 +22,8 @@ def _emit_lookup(e: Emitter, out: Any, vector: Any, index: Any, values: Any, end
         with e.loop(start, stop, 2) as (k, _):
             for s, total in enumerate(sums):
                 step = e.ir.add(k, I64(s))
-                places = e.load(index, e.times(step, e.width), ir.VectorType(ir.IntType(8), e.width))
-                source = e.looked_up(table, *both, e.ir.zext(places, ir.VectorType(I32, e.width)))
+                positions = e.load(index, e.times(step, e.width), ir.VectorType(ir.IntType(8), e.width))
+                source = e.looked_up(table, *both, e.ir.zext(positions, ir.VectorType(I32, e.width)))
                 weights = e.load(values, e.times(step, e.bytes))
                 e.ir.store(e.multiply_add(weights, source, e.ir.load(total)), total)
     e.ir.store(e.ir.fadd(*map(e.ir.load, sums)), sums[0])
@@ -31,16 +32,17 @@ def _emit_lookup(e: Emitter, out: Any, vector: Any, index: Any, values: Any, end
 
 @intrinsic
 def lookup(typing, lanes, out, vector, index, values, ends, blocks, bias, relu):  # type: ignore
-    """As many outputs of a sparse linear layer as a vector has lanes, with bias and ReLU.
+    """Compute one vector of outputs of a sparse linear layer, with bias and ReLU.
 
     The input is read in ``blocks`` of two vectors, which stay in registers. ``ends`` counts the steps up to each block
-    and its end; they come in pairs. A step takes for each lane one input of the block, by its place, uint8, times one
-    of ``values``.
+    and its end; steps come in pairs. In a step each float of the output gets one input of the block, whose position in
+    the block is a uint8 of ``index``, times one of ``values``.
     """
     return procedure(8, (), _emit_lookup)(lanes)
 
 
 def _emit_dot(e: Emitter, sparse: bool, out: Any, vector: Any, index: Any, values: Any, count: Any, *ends: Any) -> None:
+    """Write the code of :func:`sparse_dot` or :func:`dense_dot`."""
     bias, relu = ends
     sums = e.variables(2)
     for total in sums:
@@ -49,22 +51,23 @@ def _emit_dot(e: Emitter, sparse: bool, out: Any, vector: Any, index: Any, value
     lanes = ir.Constant(ir.VectorType(I64, e.width), list(range(e.width)))
 
     def sources(k: Any, inside: Any = None) -> Any:
+        """Return what the weights from number ``k`` on are multiplied with."""
         if not sparse:
             return e.load(vector, e.times(k, 4))
-        places = e.ir.zext(e.load(index, e.times(k, 2), ir.VectorType(I16, e.width)), ir.VectorType(I64, e.width))
-        return e.gather(vector, places, inside)
+        positions = e.ir.zext(e.load(index, e.times(k, 2), ir.VectorType(I16, e.width)), ir.VectorType(I64, e.width))
+        return e.gather(vector, positions, inside)
 
     whole = e.ir.and_(count, I64(-2 * e.width))
     with e.loop(I64(0), whole, 2 * e.width) as (k, _):
         for s, total in enumerate(sums):
-            place = e.ir.add(k, I64(s * e.width))
-            e.ir.store(e.multiply_add(e.load(values, e.times(place, 4)), sources(place), e.ir.load(total)), total)
+            position = e.ir.add(k, I64(s * e.width))
+            e.ir.store(e.multiply_add(e.load(values, e.times(position, 4)), sources(position), e.ir.load(total)), total)
     with e.loop(whole, count, e.width) as (k, _):
         inside = e.ir.icmp_signed("<", lanes, e.spread(e.ir.sub(count, k)))
         before = e.ir.load(sums[0])
         more = e.multiply_add(e.load(values, e.times(k, 4)), sources(k, inside), before)
         e.ir.store(e.ir.select(inside, more, before), sums[0])
-    rest = e.single()
+    rest = e.variable(F32)
     e.ir.store(e.ir.fadd(bias, e.total(e.ir.fadd(*map(e.ir.load, sums)))), rest)
     with e.unless_zero(relu):
         zero = ir.Constant(F32, 0.0)
@@ -75,14 +78,14 @@ def _emit_dot(e: Emitter, sparse: bool, out: Any, vector: Any, index: Any, value
 
 @intrinsic
 def sparse_dot(typing, lanes, out, vector, index, values, count, bias, relu):  # type: ignore
-    """One number: ``bias`` plus the sum of ``values[k] * vector[index[k]]``, with ReLU.
+    """Compute one number: ``bias`` plus the sum of ``values[k] * vector[index[k]]``, with ReLU.
 
-    All three may be read for a vector beyond ``count``.
+    All three arrays may be read for one vector beyond ``count``.
     """
     return procedure(7, (5,), lambda e, *a: _emit_dot(e, True, *a))(lanes)
 
 
 @intrinsic
 def dense_dot(typing, lanes, out, vector, index, values, count, bias, relu):  # type: ignore
-    """As :func:`sparse_dot` for all of a vector; ``index`` is not looked at."""
+    """Compute one number: ``bias`` plus the sum of ``values[k] * vector[k]``, with ReLU; ``index`` is not read."""
     return procedure(7, (5,), lambda e, *a: _emit_dot(e, False, *a))(lanes)

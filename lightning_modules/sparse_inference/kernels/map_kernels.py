@@ -1,4 +1,7 @@
-"""Kernels for maps as they are: in and out, norms and sums, pooling, upsampling; of channels start to stop."""
+"""The kernels of layers without a matrix of weights: loading and storing, norms and sums, pooling, upsampling.
+
+Each does the channels ``start`` to ``stop`` of an operation.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ inlined: Callable[[Callable[..., Any]], Any] = numba.njit(nogil=True, error_mode
 
 @compiled
 def _copy(out, source, number, lanes):  # type: ignore
-    """Exactly ``number`` floats."""
+    """Copy exactly ``number`` floats."""
     whole = number // len(lanes)
     for v in range(whole):
         move(lanes, out + 4 * v * len(lanes), source + 4 * v * len(lanes), 1)
@@ -33,17 +36,20 @@ def _copy(out, source, number, lanes):  # type: ignore
 
 @compiled
 def _transpose(out, out_right, out_down, source, right, down, width, height, lanes):  # type: ignore
-    """Copy a matrix whose neighbours are so many bytes apart, there and here; in squares where one of both is dense."""
+    """Copy a matrix to where its neighbours are at other distances, which are in bytes.
+
+    It is copied in squares where it is contiguous in one direction before and in the other one after.
+    """
     wide = width // len(lanes) if max(min(out_right, right), min(out_down, down)) == 4 else 0
     high = height // len(lanes)
     for i in range(wide):
         for j in range(high):
             x, y = i * len(lanes), j * len(lanes)
-            there, here = out + x * out_right + y * out_down, source + x * right + y * down
+            to, start = out + x * out_right + y * out_down, source + x * right + y * down
             if right == 4:
-                transpose(lanes, there, out_right, here, down)
+                transpose(lanes, to, out_right, start, down)
             else:
-                transpose(lanes, there, out_down, here, right)
+                transpose(lanes, to, out_down, start, right)
     for y in range(height):
         for x in range(wide * len(lanes) if y < high * len(lanes) else 0, width):
             poke(out + x * out_right + y * out_down, peek(source + x * right + y * down))
@@ -51,7 +57,7 @@ def _transpose(out, out_right, out_down, source, right, down, width, height, lan
 
 @compiled
 def load(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
-    """Images of a contiguous tensor (images, channels, height, width) to a map."""
+    """Copy images of a contiguous tensor (images, channels, height, width) to a map."""
     number = min(op.images, valid)
     if op.target_height * op.target_width == 1:
         apart = 4 * op.target_rows * op.target_row
@@ -68,7 +74,7 @@ def load(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
 
 @compiled
 def store(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
-    """The inverse of :func:`load`."""
+    """Copy a map to images of a contiguous tensor (images, channels, height, width)."""
     number = min(op.images, valid)
     if op.source_height * op.source_width == 1:
         apart = 4 * op.source_rows * op.source_row
@@ -85,21 +91,21 @@ def store(op, start, stop, tensor, first, valid, memory, lanes):  # type: ignore
 
 @compiled
 def scale_and_add(op, start, stop, memory, lanes):  # type: ignore
-    """A map times a factor a channel, plus a number a channel, plus another map, with ReLU."""
+    """Multiply each channel of a map by a factor, add a number to it and another map, and apply ReLU."""
     for c in range(start, stop):
         scale = peek(op.scale + 4 * c) if op.scale else numba.float32(1)
         shift = peek(op.bias + 4 * c) if op.bias else numba.float32(0)
         for v in range(op.vectors):
-            place = 4 * v * len(lanes)
-            other = memory + op.other + c * op.other_plane + place if op.other >= 0 else 0
-            source = memory + op.source + c * op.source_plane + place
-            out = memory + op.target + c * op.target_plane + place
-            affine(lanes, out, source, scale, shift, other, op.relu, op.mask + place)
+            offset = 4 * v * len(lanes)
+            other = memory + op.other + c * op.other_plane + offset if op.other >= 0 else 0
+            source = memory + op.source + c * op.source_plane + offset
+            out = memory + op.target + c * op.target_plane + offset
+            affine(lanes, out, source, scale, shift, other, op.relu, op.mask + offset)
 
 
 @compiled
 def pool(op, start, stop, memory, scratch, lanes):  # type: ignore
-    """Maxima or averages over windows; what lies outside the map is no maximum, and 0 in an average."""
+    """Compute maxima or averages over windows; what lies outside the map is no maximum, and 0 in an average."""
     scale = numba.float32(0 if op.kind == MAXIMUM else 1 / (op.kernel_height * op.kernel_width))
     for c in range(start, stop):
         for g in range(op.images):
@@ -118,7 +124,7 @@ def pool(op, start, stop, memory, scratch, lanes):  # type: ignore
 
 @compiled
 def mean(op, start, stop, memory):  # type: ignore
-    """Mean over the pixels of each image and channel."""
+    """Compute the mean over the pixels of each image and channel."""
     for c in range(start, stop):
         for g in range(op.images):
             source = memory + op.source + c * op.source_plane + 4 * g * op.source_rows * op.source_row
@@ -132,21 +138,25 @@ def mean(op, start, stop, memory):  # type: ignore
 
 @compiled
 def flatten(op, start, stop, memory):  # type: ignore
-    """Each pixel of each channel as a channel of one pixel."""
+    """Copy each pixel of each channel to a channel of one pixel."""
     for c in range(start, stop):
         for y in range(op.source_height):
             for x in range(op.source_width):
                 channel = (c * op.source_height + y) * op.source_width + x
                 for g in range(op.images):
-                    place = 4 * ((g * op.source_rows + y) * op.source_row + x)
-                    value = peek(memory + op.source + c * op.source_plane + place)
+                    offset = 4 * ((g * op.source_rows + y) * op.source_row + x)
+                    value = peek(memory + op.source + c * op.source_plane + offset)
                     out = channel * op.target_plane + 4 * g * op.target_rows * op.target_row
                     poke(memory + op.target + out, value)
 
 
 @compiled
 def resize(op, start, stop, memory, scratch, lanes):  # type: ignore
-    """Bilinear: ``index`` has the two rows, then the two columns, between which each lies, ``values`` where."""
+    """Interpolate bilinearly.
+
+    ``index`` has the two source rows between which each row lies, then the two columns for each column; ``values`` has
+    where it lies between them, from 0 to 1.
+    """
     columns, shares = op.index + 8 * op.target_height, op.values + 4 * op.target_height
     for c in range(start, stop):
         for g in range(op.images):
@@ -155,8 +165,8 @@ def resize(op, start, stop, memory, scratch, lanes):  # type: ignore
                 above = source + 4 * peek_int(op.index + 8 * y) * op.source_row
                 below = source + 4 * peek_int(op.index + 8 * y + 4) * op.source_row
                 for v in range((op.source_width + len(lanes) - 1) // len(lanes)):
-                    place = 4 * v * len(lanes)
-                    blend(lanes, scratch + place, above + place, below + place, peek(op.values + 4 * y))
+                    offset = 4 * v * len(lanes)
+                    blend(lanes, scratch + offset, above + offset, below + offset, peek(op.values + 4 * y))
                 out = memory + op.target + c * op.target_plane + 4 * (g * op.target_rows + y) * op.target_row
                 for x in range(op.target_width):
                     left = peek(scratch + 4 * peek_int(columns + 8 * x))

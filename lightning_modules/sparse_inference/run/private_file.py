@@ -1,4 +1,4 @@
-"""Files that nobody but their user can have written, as whoever writes a file of machine code has it run."""
+"""Private files, which nobody but their user can have written: whoever writes a file of machine code has it run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def read_private(path: Path) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Raises:
-        FileNotFoundError: it is not there.
-        OSError: it or its folder is a link, belongs to another user than this one and root, or may be written to by
-            others; or it cannot be read.
+        FileNotFoundError: The file is not there.
+        OSError: The file or its folder is a link, belongs to another user than this one and root, or may be written to
+            by others; or it cannot be read.
     """
     with (
         _opened(path.parent, os.O_DIRECTORY) as folder,
@@ -29,12 +29,12 @@ def write_private(path: Path, content: bytes) -> None:
     """Write a file that takes its name at the end, in a folder that is made if it is not there; others have no rights.
 
     Raises:
-        OSError: its folder is none that :func:`read_private` reads from, or cannot be written to.
+        OSError: The folder is none that :func:`read_private` reads from, or cannot be written to.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part, new = path.with_name(f"{path.name}.{os.getpid()}.part"), os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with _opened(path.parent, os.O_DIRECTORY) as folder:
-        _remove(part, folder)  # what a process of this number has left
+        _remove(part, folder)  # a killed process of the same number may have left it
         try:
             with _opened(part, new, folder) as file, os.fdopen(file, "wb", closefd=False) as whole:
                 whole.write(content)
@@ -44,14 +44,18 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _remove(path: Path, folder: int) -> None:
+    """Remove a file of an open folder, if it is there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path.name, dir_fd=folder)
 
 
 @contextlib.contextmanager
 def _opened(path: Path, flags: int, folder: int | None = None) -> Iterator[int]:
-    """A descriptor of a folder, or of a file in an open one, looked at when others can no longer exchange it."""
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would have to be waited for
+    """Yield a descriptor of a folder, or of a file in an open folder, if others cannot have written it.
+
+    Owner and mode are those of what is open, which nobody can exchange any more.
+    """
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # without the latter, opening a pipe would wait for a writer
     try:
         descriptor = os.open(path if folder is None else path.name, flags, 0o600, dir_fd=folder)
     except OSError:
@@ -59,13 +63,13 @@ def _opened(path: Path, flags: int, folder: int | None = None) -> Iterator[int]:
             raise PermissionError(f"{str(path)!r} is a symbolic link, which is not followed: remove it") from None
         raise
     try:
-        found = os.fstat(descriptor)
-        if not flags & os.O_DIRECTORY and not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not flags & os.O_DIRECTORY and not stat.S_ISREG(status.st_mode):
             raise PermissionError(f"{str(path)!r} is no file: remove it")
-        if found.st_uid not in (os.geteuid(), 0):
-            raise PermissionError(f"{str(path)!r} belongs to user {found.st_uid}: remove it")
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            mode = stat.S_IMODE(found.st_mode)
+        if status.st_uid not in (os.geteuid(), 0):
+            raise PermissionError(f"{str(path)!r} belongs to user {status.st_uid}: remove it")
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            mode = stat.S_IMODE(status.st_mode)
             raise PermissionError(f"others may write to {str(path)!r}, of mode {mode:o}: run chmod -R go-w on it")
         yield descriptor
     finally:

@@ -1,4 +1,4 @@
-"""Layers that run in one call of the kernels."""
+"""A program: layers that run in one call of the kernels."""
 
 from __future__ import annotations
 
@@ -22,19 +22,25 @@ from .surroundings import CPU
 from .workers import workers
 
 PLAIN = (Tensor, nn.Parameter)
-"""Types of tensors whose numbers lie in memory as they say; other subclasses may hold them anywhere."""
+"""The types of tensors that hold their numbers in their own memory; other subclasses may hold them anywhere."""
 
 
 class Memory(NamedTuple):
-    """Something in memory, and where the kernels begin to use it."""
+    """An array, and the address from which on the kernels use it."""
 
-    kept: NDArray[Any]
+    array: NDArray[Any]
     address: int
 
 
 @dataclass
 class Workspace:
-    """Memory of one run at a time, and of each thread's own; counters for runs of a single thread."""
+    """The memory of one run at a time.
+
+    Attributes:
+        memory: The maps of activations.
+        counters: The counters for runs of a single thread.
+        scratches: The scratch of each thread.
+    """
 
     memory: Memory
     counters: Memory
@@ -42,20 +48,20 @@ class Workspace:
 
 
 @dataclass
-class Stage:
-    """A program for the kernels.
+class Program:
+    """A program for the kernels, which several threads may run at once.
 
     Args:
-        operations: :data:`.operations.OPERATION`.
-        blocks: :data:`.operations.BLOCK`.
-        loads: values it begins with, by slot, and their shapes.
-        stores: values it makes, in the slots that follow, and their shapes.
-        images: of a batch that go through it at once.
-        memory: bytes of a workspace.
-        scratch: bytes of a thread's own.
-        lanes: floats in a vector.
-        constants: what the program has addresses of.
-        weighted: names of layers with weights, and the numbers of their operations.
+        operations: Records of :data:`.operations.OPERATION`.
+        blocks: Records of :data:`.operations.BLOCK`.
+        loads: The values that it begins with, by slot, and their shapes.
+        stores: The values that it makes, in the slots that follow, and their shapes.
+        images: How many images of a batch go through it at once.
+        memory: The bytes of a workspace.
+        scratch: The bytes of each thread's scratch.
+        vector_width: The floats in a vector.
+        constants: The arrays that the program has addresses of.
+        weighted: The names of layers with weights, and the numbers of their operations.
     """
 
     operations: NDArray[np.void]
@@ -65,51 +71,52 @@ class Stage:
     images: int
     memory: int
     scratch: int
-    lanes: int
+    vector_width: int
     constants: list[NDArray[Any]]
     weighted: list[tuple[str, int]]
     idle: list[Workspace] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.run = load_kernels(self.lanes)
+        self.run = load_kernels(self.vector_width)
         self._shapes = [shape for _, shape in (*self.loads, *self.stores)]
-        self._operations, self._blocks = _there(self.operations), _there(self.blocks)
+        self._operations, self._blocks = _memory_of(self.operations), _memory_of(self.blocks)
 
     def __call__(self, inputs: Sequence[Tensor], threads: int) -> list[Tensor]:
-        """The tensors that are stored, for those that are loaded; several threads may call this at once.
+        """Return the tensors that are stored, for those that are loaded.
 
         Raises:
-            TypeError: a tensor is not as the kernels take it.
-            ValueError: it has no memory.
+            TypeError: A tensor is not as the kernels take it.
+            ValueError: A tensor has no memory.
         """
         outputs = [torch.empty(shape, dtype=torch.float32, device=CPU) for _, shape in self.stores]
         inputs = [tensor.contiguous() for tensor in inputs]
-        tensors = array("q", map(_checked, (*inputs, *outputs), self._shapes))
+        tensors = array("q", map(_checked_address, (*inputs, *outputs), self._shapes))
         batch = self._shapes[0][0]
         firsts = range(0, batch, self.images)
         if len(firsts) < threads or threads == 1:
             for first in firsts:
-                self._together(tensors, first, batch, threads, self._operations)
+                self._share_images(tensors, first, batch, threads, self._operations)
         else:
-            self._side_by_side(tensors, firsts, batch, threads)
+            self._split_images(tensors, firsts, batch, threads)
         return outputs
 
     def seconds(self, number: int, threads: int) -> float:
-        """That one operation takes, which neither loads nor stores, on whatever it finds in memory."""
+        """Return the seconds that one operation takes, which neither loads nor stores, on whatever is in memory."""
         operation = self.operations[number : number + 1].copy()
         operation["chained"] = 0
         begun = time.perf_counter()
-        self._together(array("q"), 0, self.images, threads, _there(operation))
+        self._share_images(array("q"), 0, self.images, threads, _memory_of(operation))
         return time.perf_counter() - begun
 
-    def _together(self, tensors: array[int], first: int, batch: int, threads: int, operations: Memory) -> None:
-        """All threads on the same images."""
+    def _share_images(self, tensors: array[int], first: int, batch: int, threads: int, operations: Memory) -> None:
+        """Let all threads work on the same images."""
         workspace = self._workspace(threads)
         if threads == 1:
             self._run(tensors, first, batch, workspace, operations)
         else:
-            counters = _counters(operations, threads)  # new ones, since a helper may come when all is long done
+            # The counters are new ones, since a helper may come when all has long been done.
+            counters = _counters(operations, threads)
 
             def work(number: int) -> None:
                 self._run(tensors, first, batch, workspace, operations, counters, number, threads)
@@ -118,8 +125,8 @@ class Stage:
             work(0)
         self._put_back(workspace)
 
-    def _side_by_side(self, tensors: array[int], firsts: range, batch: int, threads: int) -> None:
-        """Each thread on images of its own."""
+    def _split_images(self, tensors: array[int], firsts: range, batch: int, threads: int) -> None:
+        """Let each thread work on images of its own."""
         numbers, left = count(), threading.Semaphore(0)
 
         def work(_: int) -> None:
@@ -145,33 +152,35 @@ class Stage:
         number: int = 0,
         threads: int = 1,
     ) -> None:
-        """A thread's share; a single thread needs no ``counters`` but those of the workspace."""
+        """Do a thread's share; a single thread needs no ``counters`` but those of the workspace."""
         if counters is None:
             counters = workspace.counters
-            counters.kept.fill(0)
+            counters.array.fill(0)
         valid = min(self.images, batch - first)
-        program = (operations.address, len(operations.kept), self._blocks.address)
+        program = (operations.address, len(operations.array), self._blocks.address)
         share = (counters.address, number, threads, tensors.buffer_info()[0], first, valid)
         call = array("q", (*program, *share, workspace.memory.address, workspace.scratches[number].address))
         self.run(call.buffer_info()[0])
 
     def _workspace(self, threads: int) -> Workspace:
+        """Return a workspace that no other run uses, with a scratch for each thread."""
         with self.lock:
             workspace = self.idle.pop() if self.idle else None
-        workspace = workspace or Workspace(_placed(zeros(self.memory)), _counters(self._operations, 1), [])
+        workspace = workspace or Workspace(_aligned(zeros(self.memory)), _counters(self._operations, 1), [])
         while len(workspace.scratches) < threads:
-            workspace.scratches.append(_placed(np.zeros(self.scratch + 64, np.uint8)))
+            workspace.scratches.append(_aligned(np.zeros(self.scratch + 64, np.uint8)))
         return workspace
 
     def _put_back(self, workspace: Workspace) -> None:
+        """Keep a workspace for other runs."""
         with self.lock:
             self.idle.append(workspace)
 
 
-def _checked(tensor: Tensor, shape: tuple[int, ...]) -> int:
-    """Where the kernels, which ask nothing, read or write a tensor: only of one that is as they take it."""
-    whole = tensor.shape == shape and tensor.is_contiguous()
-    if not (whole and type(tensor) in PLAIN and tensor.dtype == torch.float32 and tensor.is_cpu):
+def _checked_address(tensor: Tensor, shape: tuple[int, ...]) -> int:
+    """Return the address of a tensor that is as the kernels take it: they check nothing themselves."""
+    fits = tensor.shape == shape and tensor.is_contiguous()
+    if not (fits and type(tensor) in PLAIN and tensor.dtype == torch.float32 and tensor.is_cpu):
         raise TypeError(
             f"the kernels need a contiguous Tensor of torch.float32 on cpu, {tuple(shape)}, and torch made a "
             f"{type(tensor).__name__} of {tensor.dtype} on {tensor.device}, {tuple(tensor.shape)}: call the "
@@ -181,17 +190,17 @@ def _checked(tensor: Tensor, shape: tuple[int, ...]) -> int:
 
 
 def address(tensor: Tensor) -> int:
-    """Where the numbers of a tensor are.
+    """Return the address of the numbers of a tensor.
 
     Raises:
-        ValueError: nowhere.
+        ValueError: The tensor has no memory of its own.
     """
     try:
-        found = tensor.data_ptr()
+        pointer = tensor.data_ptr()
     except RuntimeError:  # inside of torch.func
-        found = 0
-    if found:
-        return found
+        pointer = 0
+    if pointer:
+        return pointer
     raise ValueError(
         f"a tensor of shape {tuple(tensor.shape)} has no memory of its own, as inside of vmap and other transforms of "
         "torch.func, or once its storage was resized to nothing: call the SparseModel on the batch itself"
@@ -199,13 +208,15 @@ def address(tensor: Tensor) -> int:
 
 
 def _counters(operations: Memory, threads: int) -> Memory:
-    return _placed(np.zeros(64 * (threads + 1) * len(operations.kept) + 64, np.uint8))
+    """Return counters for a run of these operations by so many threads."""
+    return _aligned(np.zeros(64 * (threads + 1) * len(operations.array) + 64, np.uint8))
 
 
-def _there(records: NDArray[np.void]) -> Memory:
+def _memory_of(records: NDArray[np.void]) -> Memory:
+    """Return an array of records as memory."""
     return Memory(records, records.ctypes.data)
 
 
-def _placed(room: NDArray[np.uint8]) -> Memory:
-    """From the first whole cache line on."""
-    return Memory(room, -(-room.ctypes.data // 64) * 64)
+def _aligned(buffer: NDArray[np.uint8]) -> Memory:
+    """Return an array as memory that is used from its first whole cache line on."""
+    return Memory(buffer, -(-buffer.ctypes.data // 64) * 64)

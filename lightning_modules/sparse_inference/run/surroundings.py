@@ -1,4 +1,4 @@
-"""Torch as if nothing surrounded a call: no gradients, no autocast, no default but float32 on the CPU."""
+"""States of torch that do not depend on what surrounds a call: gradients, autocast, default types and devices."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 
 CPU = torch.device("cpu")
 
-_alone = threading.RLock()
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
-def unsurrounded() -> Iterator[None]:
-    """Make a plan in here: it is the same whatever surrounds the call that needs it.
+def neutral_surroundings() -> Iterator[None]:
+    """Let plans be made in here: they are the same whatever surrounds the call that needs them.
 
-    One thread at a time, as the default dtype is that of all threads.
+    One thread enters at a time, as the default dtype is that of all threads.
     """
-    with _alone, torch.inference_mode(False), in_float32(), in_cpu_memory():
+    with _one_at_a_time, torch.inference_mode(False), in_float32(), in_cpu_memory():
         before = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
@@ -30,13 +30,16 @@ def unsurrounded() -> Iterator[None]:
 
 @contextmanager
 def in_float32() -> Iterator[None]:
-    """Run parts of a network in torch in here, between kernels, which take float32."""
+    """Let parts of a network run in torch in here, between kernels, which take float32."""
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         yield
 
 
 @contextmanager
 def in_cpu_memory() -> Iterator[None]:
-    """Make tensors on the CPU in here; does nothing where they are made there anyway, since it slows all calls."""
+    """Let tensors be made on the CPU in here.
+
+    Where they are made there anyway, nothing is done, since a device as a context slows all calls.
+    """
     with nullcontext() if torch.get_default_device() == CPU else CPU:
         yield

@@ -11,16 +11,17 @@ Task = Callable[[int], None]
 
 
 class Workers:
-    """Daemon threads that wait for work; those of a forked process are its own.
+    """Daemon threads that wait for work; a forked process starts its own.
 
-    numba's parallel loops are not used, as they take seconds to compile and end a forked process.
+    The parallel loops of numba are not used, as they take seconds to compile and end a forked process.
     """
 
     def __init__(self) -> None:
-        self._start_anew()
-        os.register_at_fork(after_in_child=self._start_anew)
+        self._forget_threads()
+        os.register_at_fork(after_in_child=self._forget_threads)
 
-    def _start_anew(self) -> None:
+    def _forget_threads(self) -> None:
+        """Begin without a thread."""
         self._queue: SimpleQueue[tuple[Task, int]] = SimpleQueue()
         self._lock = threading.Lock()
         self._started = 0
@@ -36,10 +37,11 @@ class Workers:
 
 
 def _serve(queue: SimpleQueue[tuple[Task, int]]) -> None:
+    """Do one task after the other, for ever."""
     while True:
         task, number = queue.get()
         task(number)
-        del task  # and with it what it holds, before the next comes
+        del task  # frees what the task holds before the next one comes
 
 
 workers = Workers()

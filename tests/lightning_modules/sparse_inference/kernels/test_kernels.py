@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lightning_modules.sparse_inference import SparseModel
 from lightning_modules.sparse_inference.compiler import convolution_weights
 from lightning_modules.sparse_inference.kernels.operations import CONVOLUTION
-from lightning_modules.sparse_inference.run.program import Stage
+from lightning_modules.sparse_inference.run.program import Program
 
 WIDTHS = st.sampled_from([4, 8, 16])  # whatever this machine has
 
@@ -40,7 +40,7 @@ def difference(module: nn.Module, image: Tensor, lanes: int, threads: int = 1, d
     [plan] = model._plans.values()
     assert not isinstance(plan, str)
     assert plan.reasons == []
-    assert all(isinstance(step, Stage) for step in plan.steps)
+    assert all(isinstance(step, Program) for step in plan.steps)
     assert got.shape == want.shape
     assert torch.equal(first, got)
     return float((got - want).abs().max() / want.abs().max().clamp(min=1e-6))
@@ -162,7 +162,7 @@ def test_sums_in_place_and_chains_of_convolutions(
 ) -> None:
     batch, width = size
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution_weights, "PLACE_CHANNELS", sources)  # in a block
+        patch.setattr(convolution_weights, "IN_PLACE_CHANNELS", sources)  # in a block
         image = torch.randn(batch, block.layers[0].in_channels, 20, width)
         assert difference(block, image, lanes, threads, dense) < 1e-4
 
@@ -173,7 +173,7 @@ def test_a_sum_takes_the_place_of_a_map_that_nobody_else_reads(kept: bool, same:
     model = SparseModel(Block(6, 1, 0.9, kept, same).eval(), 4)
     model(torch.randn(1, 6, 8, 8))
     [plan] = model._plans.values()
-    operations = plan.stages[0].operations  # type: ignore[union-attr]
+    operations = plan.programs[0].operations  # type: ignore[union-attr]
     [summed] = [op for op in operations if op["kind"] == CONVOLUTION and op["other"] >= 0]
     assert (summed["other"] == summed["target"]) == (not kept and not same)
     assert operations["chained"].sum() == (3 if not kept else 2) - same

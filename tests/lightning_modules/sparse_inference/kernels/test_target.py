@@ -25,7 +25,7 @@ processor.AVX512 = True  # as on a processor that has it
 layer, image = torch.nn.Linear(40, 30).eval(), torch.randn(2, 40)
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
-    fast = compile_sparse(layer, image, lanes=16)
+    fast = compile_sparse(layer, image, vector_width=16)
 [notice] = said
 print(notice.message)
 assert fast.reasons()[0] in str(notice.message)

@@ -214,7 +214,7 @@ def test_the_first_call_may_be_the_trainers(network: InKernels, what: str, preci
     torch.set_num_threads(1)
     image = torch.randn(3, 3, 12, 11)
     plain = compiled(network, image)
-    module = Lit(SparseModel(network, plain.lanes, calibrate=False))
+    module = Lit(SparseModel(network, plain.vector_width, calibrate=False))
     trainer = pl.Trainer(
         accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False, enable_model_summary=False
     )
