@@ -22,8 +22,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU; nothing in the file is executed.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, is a folder or no checkpoint, or holds more than tensors and plain values.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is a folder or no checkpoint, or holds more than tensors and plain values.
     """
     checkpoint = read_safely(path)
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
@@ -35,12 +35,12 @@ def read_safely(path: str | Path, kind: str = "checkpoint") -> Any:
     """Read a file of tensors and plain values to the CPU; nothing in the file is executed.
 
     Args:
-        path: The file.
-        kind: What it is, for messages.
+        path: the file.
+        kind: what it is, for messages.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, is a folder, or holds more than that.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is a folder, or holds more than that.
     """
     if Path(path).is_dir():
         raise ValueError(
@@ -75,8 +75,8 @@ def whole_file(path: Path, *, by_several: bool = False) -> Iterator[Path]:
     """Yield where to write a file that takes its name once it is on the disk; after an error nothing is left of it.
 
     Args:
-        path: The file; its folder is made.
-        by_several: Whether several processes may write it at the same time. Each then has a part of its own. If it is
+        path: the file; its folder is made.
+        by_several: whether several processes may write it at the same time. Each then has a part of its own. If it is
             killed, the part stays, while a common part is overwritten by the next process that writes the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

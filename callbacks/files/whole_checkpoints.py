@@ -22,8 +22,8 @@ class WholeCheckpoints(TorchCheckpointIO):
     ``weights_only=False``.
 
     Raises:
-        OSError: A checkpoint cannot be written; the one that was there is still whole.
-        ValueError: A checkpoint is damaged, or holds more than tensors and plain values.
+        OSError: a checkpoint cannot be written; the one that was there is still whole.
+        ValueError: a checkpoint is damaged, or holds more than tensors and plain values.
 
     Example:
         >>> pl.Trainer(plugins=[WholeCheckpoints()])  # doctest: +SKIP
@@ -63,7 +63,7 @@ def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
     """Save the running fit as ``path``, whole and readable or not at all; to be called on all ranks.
 
     Raises:
-        ValueError: On rank 0, the checkpoint would hold objects that cannot be read back safely.
+        ValueError: on rank 0, the checkpoint would hold objects that cannot be read back safely.
     """
     part = part_of(path)
     trainer.save_checkpoint(part, weights_only=False)

@@ -36,12 +36,12 @@ def read_header(metadata: Mapping[str, str], names: set[str], nbytes: int) -> He
     """Return what the metadata of a file says.
 
     Args:
-        metadata: The entries of the header.
-        names: The names of the tensors in the file.
-        nbytes: The size of the file.
+        metadata: the entries of the header.
+        names: the names of the tensors in the file.
+        nbytes: the size of the file.
 
     Raises:
-        ValueError: The metadata does not belong to these tensors, or claims more than a file of this size can hold.
+        ValueError: the metadata does not belong to these tensors, or claims more than a file of this size can hold.
     """
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
@@ -57,7 +57,7 @@ def check_checksum(metadata: Mapping[str, str], codes: Codes) -> None:
     """Refuse positions that are not those that were written, if the header has a checksum.
 
     Raises:
-        ValueError: The checksum is another.
+        ValueError: the checksum is another.
     """
     if metadata.get("checksum", right := _checksum(metadata, codes)) != right:
         raise ValueError(f"its checksum is {metadata['checksum']!r}, but that of its positions is {right!r}")

@@ -1,4 +1,4 @@
-"""Where the active entries of a mask are, in few bytes: one bit an entry, or Elias-Fano coded."""
+"""The code of the positions of active entries, in few bytes: one bit an entry, or Elias-Fano."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def decode(codes: Mapping[str, Tensor], size: int, count: int) -> Tensor:
     """Return the active positions that :func:`encode` has written, in ascending order.
 
     Args:
-        codes: What :func:`encode` returned.
-        size: The number of entries of the mask.
-        count: The number of active entries.
+        codes: what :func:`encode` returned.
+        size: the number of entries of the mask.
+        count: the number of active entries.
 
     Raises:
         ValueError: ``codes`` is not what :func:`encode` returns for ``count`` positions in ``size`` entries.

@@ -1,4 +1,4 @@
-"""Reading packed files; nothing in them is executed, and damage is refused before memory is asked for."""
+"""The readers of packed files: nothing in them is executed, and damage is refused before memory is asked for."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def read_sparse(path: str | Path) -> SparseState:
     """Read what :func:`save_sparse` has written, to the CPU; nothing in the file is executed.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, or :func:`save_sparse` has not written it.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or :func:`save_sparse` has not written it.
 
     Example:
         >>> state, masks = read_sparse("pruned.safetensors")  # doctest: +SKIP
@@ -49,7 +49,7 @@ def read_packed_masks(path: str | Path) -> Masks:
     """Read the masks in a file of :func:`save_sparse`; its values are not read.
 
     Raises:
-        ValueError: The file is damaged, or :func:`save_sparse` has not written it.
+        ValueError: the file is damaged, or :func:`save_sparse` has not written it.
     """
     return Masks(_read(path, values=False).masks)
 
@@ -61,8 +61,8 @@ def load_sparse(path: str | Path, module: Module) -> Module:
     ``lightning_modules.sparse_inference`` makes it fast.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file cannot be read, as in :func:`read_sparse`; or its names or shapes are not those of the
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read, as in :func:`read_sparse`; or its names or shapes are not those of the
             module.
 
     Example:

@@ -1,4 +1,4 @@
-"""Writing packed files."""
+"""The writer of packed files: a network without its inactive weights."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def save_sparse(
     ``SparseTraining(masks_from=path)`` and ``read_masks`` read the masks.
 
     Args:
-        module: The module, on any device.
-        path: The file, which is overwritten; ``.safetensors`` is its usual ending.
-        masks: Bool tensors, True = active, by parameter name. By default the weights of a parameter other than 0 are
+        module: the module, on any device.
+        path: the file, which is overwritten; ``.safetensors`` is its usual ending.
+        masks: bool tensors, True = active, by parameter name. By default the weights of a parameter other than 0 are
             active, where that makes the file smaller. A sparse run's own masks also keep active weights that are 0.
-        dtype: The type of parameters of two or more dimensions in the file; by default it is their own.
+        dtype: the type of parameters of two or more dimensions in the file; by default it is their own.
 
     Raises:
         ValueError: ``masks`` is empty; a mask has no parameter of its name and shape, or the parameter is not 0 outside

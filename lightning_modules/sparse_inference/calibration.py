@@ -34,11 +34,11 @@ def compare(
     """Return the least seconds of some layers, which are run by turns either way.
 
     Args:
-        sparse: Programs with sparse weights.
-        dense: The same programs with dense weights.
-        names: The names of the layers.
-        threads: How many threads share the work.
-        rounds: How often each layer is run.
+        sparse: programs with sparse weights.
+        dense: the same programs with dense weights.
+        names: the names of the layers.
+        threads: how many threads share the work.
+        rounds: how often each layer is run.
     """
     fastest: dict[str, list[tuple[float, float]]] = defaultdict(list)  # a layer may run several times in a network
     for with_sparse, with_dense in zip(sparse, dense, strict=True):

@@ -34,11 +34,11 @@ class SparseModel(nn.Module):
     ``torch.Tensor``, go to the module.
 
     Args:
-        module: The network, as in :func:`compile_sparse`.
-        vector_width: The floats in a vector, as in :func:`compile_sparse`.
-        calibrate: Whether layers are measured, as in :func:`compile_sparse`.
-        dense: By the name of its weight, whether a layer takes it as dense; others are chosen.
-        lanes: The name of ``vector_width`` before this release.
+        module: the network, as in :func:`compile_sparse`.
+        vector_width: the floats in a vector, as in :func:`compile_sparse`.
+        calibrate: whether layers are measured, as in :func:`compile_sparse`.
+        dense: by the name of its weight, whether a layer takes it as dense; others are chosen.
+        lanes: the name of ``vector_width`` before this release.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class SparseModel(nn.Module):
         """Refuse to be trained.
 
         Raises:
-            ValueError: The argument ``mode`` is True.
+            ValueError: the argument ``mode`` is True.
         """
         if mode:
             raise ValueError("a SparseModel cannot be trained: train the module it was made of and compile it again")
@@ -94,8 +94,8 @@ class SparseModel(nn.Module):
         """Return what the module returns for a float32 tensor on the CPU, images first.
 
         Raises:
-            TypeError: The image is no tensor, not of float32, or nested.
-            ValueError: The image is on another device, not dense, or without memory of its own, as in
+            TypeError: the image is no tensor, not of float32, or nested.
+            ValueError: the image is on another device, not dense, or without memory of its own, as in
                 ``torch.func.vmap``; or a plan is to be made of a module that has changed and is no longer as
                 :func:`compile_sparse` takes it.
         """
@@ -112,7 +112,7 @@ class SparseModel(nn.Module):
         The list is empty if all of it runs in kernels.
 
         Raises:
-            RuntimeError: There was no such input.
+            RuntimeError: there was no such input.
         """
         _, _, plan = self._last_plan()
         return [plan] if isinstance(plan, str) else plan.reasons
@@ -121,8 +121,8 @@ class SparseModel(nn.Module):
         """Return what each layer takes either way and which was chosen, measured now for the shape that came last.
 
         Raises:
-            RuntimeError: There was no input with a plan.
-            ValueError: The module has changed and is no longer as :func:`compile_sparse` takes it.
+            RuntimeError: there was no input with a plan.
+            ValueError: the module has changed and is no longer as :func:`compile_sparse` takes it.
 
         Example:
             >>> report = compile_sparse(nn.Linear(4, 2).eval(), torch.rand(1, 4)).report()
@@ -209,18 +209,18 @@ def compile_sparse(
     it. Weights are taken as they are now: compile again when they change.
 
     Args:
-        module: A network in eval mode, in float32 on the CPU. It takes one tensor, images first, and treats each image
+        module: a network in eval mode, in float32 on the CPU. It takes one tensor, images first, and treats each image
             by itself.
-        example_input: A batch of the usual shape.
-        vector_width: The floats in a vector: 16, 8 or 4; by default as many as those of this machine have.
-        calibrate: Whether layers between 25 % and 80 % dense are run both ways to see which is faster; if not, weights
+        example_input: a batch of the usual shape.
+        vector_width: the floats in a vector: 16, 8 or 4; by default as many as those of this machine have.
+        calibrate: whether layers between 25 % and 80 % dense are run both ways to see which is faster; if not, weights
             count as dense from 45 % on.
-        lanes: The name of ``vector_width`` before this release.
+        lanes: the name of ``vector_width`` before this release.
 
     Raises:
-        ValueError: The module is in train mode, or its parameters are not in float32 on the CPU; or ``vector_width`` is
+        ValueError: the module is in train mode, or its parameters are not in float32 on the CPU; or ``vector_width`` is
             another number.
-        TypeError: The example input is not a float32 tensor.
+        TypeError: the example input is not a float32 tensor.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10)).eval()

@@ -26,16 +26,16 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
     runtimes read no other weights from it. For a small file there is :func:`save_sparse`.
 
     Args:
-        module: A module in eval mode, on the CPU; of a :class:`SparseModel`, the module that it was made of is written.
-        path: The file, which is overwritten; it is whole or not there.
-        example_input: An input of the shape that the graph will take.
+        module: a module in eval mode, on the CPU; of a :class:`SparseModel`, the module that it was made of is written.
+        path: the file, which is overwritten; it is whole or not there.
+        example_input: an input of the shape that the graph will take.
 
     Returns:
         The largest difference of ONNX Runtime's outputs from the module's, over the largest output.
 
     Raises:
-        ImportError: A package is missing.
-        ValueError: The module is in train mode, or outputs differ by more than 1e-4.
+        ImportError: a package is missing.
+        ValueError: the module is in train mode, or outputs differ by more than 1e-4.
 
     Example:
         >>> export_onnx(network, "pruned.onnx", torch.zeros(1, 3, 224, 224)) < 1e-4  # doctest: +SKIP

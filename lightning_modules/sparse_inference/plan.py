@@ -27,11 +27,11 @@ class Plan:
     """The programs for the kernels, and calls of torch between them.
 
     Args:
-        steps: The programs and calls in order.
-        result: What the network returns, with Values for tensors.
-        dense: By the name of each layer with weights, whether they are taken as dense.
-        reasons: Why parts of the network run in torch.
-        threads: How many threads share the work.
+        steps: the programs and calls in order.
+        result: what the network returns, with Values for tensors.
+        dense: by the name of each layer with weights, whether they are taken as dense.
+        reasons: why parts of the network run in torch.
+        threads: how many threads share the work.
     """
 
     steps: list[Program | Fallback]
@@ -81,13 +81,13 @@ class Draft:
     """A network for one shape of input, before it is settled which layers take their weights as dense.
 
     Args:
-        module: The network, in eval mode.
-        image: An input of this shape.
-        threads: How many threads the plan is for.
-        vector_width: The floats in a vector.
+        module: the network, in eval mode.
+        image: an input of this shape.
+        threads: how many threads the plan is for.
+        vector_width: the floats in a vector.
 
     Raises:
-        UntraceableError: There can be no plan.
+        UntraceableError: there can be no plan.
     """
 
     def __init__(self, module: nn.Module, image: Tensor, *, threads: int, vector_width: int) -> None:

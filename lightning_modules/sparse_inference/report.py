@@ -10,12 +10,12 @@ class LayerReport:
     """A layer with weights.
 
     Args:
-        layer: The name of its weight.
-        shape: The shape of its weight.
-        sparsity: The share of zeros in its weight.
-        ms_dense: The milliseconds that it takes with dense weights.
-        ms_sparse: The milliseconds that it takes with sparse weights.
-        chosen: What it takes, "dense" or "sparse" weights.
+        layer: the name of its weight.
+        shape: the shape of its weight.
+        sparsity: the share of zeros in its weight.
+        ms_dense: the milliseconds that it takes with dense weights.
+        ms_sparse: the milliseconds that it takes with sparse weights.
+        chosen: what it takes, "dense" or "sparse" weights.
     """
 
     layer: str
@@ -37,10 +37,10 @@ class Report:
     """The report of a network for one shape of input; it prints as a table.
 
     Args:
-        input: The shape of the images.
-        threads: How many threads share the work.
-        layers: All layers with weights that run in kernels, in order.
-        fallbacks: What runs in torch, and why.
+        input: the shape of the images.
+        threads: how many threads share the work.
+        layers: all layers with weights that run in kernels, in order.
+        fallbacks: what runs in torch, and why.
     """
 
     input: tuple[int, ...]

@@ -12,11 +12,11 @@ class Geometry:
     """The layout of the planes of maps of one size, as :mod:`.operations` describes it. Sizes are in floats.
 
     Args:
-        images: The number of images in a plane, one below the other.
-        height: The height of an image.
-        width: The width of an image.
-        padding: The number of zeros around each image that convolutions may read.
-        vector_width: The floats in a vector.
+        images: the number of images in a plane, one below the other.
+        height: the height of an image.
+        width: the width of an image.
+        padding: the number of zeros around each image that convolutions may read.
+        vector_width: the floats in a vector.
     """
 
     images: int

@@ -29,13 +29,13 @@ def compile_program(
     """Return a program of layers, none of which is a Fallback.
 
     Args:
-        layers: The layers in order.
-        shapes: The shapes of all their values, of at least as many images as ``images``.
-        stored: The values that are wanted.
-        images: How many images go through at once.
-        threads: How many threads share the work on them.
-        vector_width: The floats in a vector.
-        dense: By the name of each layer with weights, whether they are taken as dense.
+        layers: the layers in order.
+        shapes: the shapes of all their values, of at least as many images as ``images``.
+        stored: the values that are wanted.
+        images: how many images go through at once.
+        threads: how many threads share the work on them.
+        vector_width: the floats in a vector.
+        dense: by the name of each layer with weights, whether they are taken as dense.
     """
     program = ProgramBuilder(images)
     layout = Layout(program, layers, shapes, vector_width)

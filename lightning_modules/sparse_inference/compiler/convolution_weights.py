@@ -40,11 +40,11 @@ def pack(layer: Convolution, source: Geometry, form: int, tile: int, chunks: int
     """Return the weights of a layer for one form of its kernel.
 
     Args:
-        layer: The layer with its weights.
-        source: The geometry of its input.
-        form: One of the forms of :mod:`.operations`.
-        tile: The vectors in a row of the panel.
-        chunks: Into how many tasks the rows are split.
+        layer: the layer with its weights.
+        source: the geometry of its input.
+        form: one of the forms of :mod:`.operations`.
+        tile: the vectors in a row of the panel.
+        chunks: into how many tasks the rows are split.
     """
     weight = layer.weight.numpy().reshape(len(layer.weight), -1)
     offsets = _source_offsets(layer, source)
@@ -140,12 +140,12 @@ class _Parts:
         """Add a block.
 
         Args:
-            part: Sparse or dense weights.
-            sources: Where each of its columns reads.
-            rows: Its rows in the matrix.
-            base: Where its first source is in the map, in bytes, if it is read in place.
-            ends: Whether it is the first block of its rows, and the last one.
-            unit: How many vectors the sources of sparse weights are apart.
+            part: sparse or dense weights.
+            sources: where each of its columns reads.
+            rows: its rows in the matrix.
+            base: where its first source is in the map, in bytes, if it is read in place.
+            ends: whether it is the first block of its rows, and the last one.
+            unit: how many vectors the sources of sparse weights are apart.
         """
         sizes = self.sizes
         begins = (sizes["pointers"], sizes["values"])

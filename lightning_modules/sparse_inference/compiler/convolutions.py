@@ -21,11 +21,11 @@ def add_convolution(program: ProgramBuilder, layout: Layout, layer: Convolution,
     """Write the operation of a layer.
 
     Args:
-        program: The program that it is written to.
-        layout: Where the layer's inputs and output are.
-        layer: The layer with its weights.
-        dense: Whether zeros among the weights are kept.
-        threads: How many threads share the work.
+        program: the program that it is written to.
+        layout: where the layer's inputs and output are.
+        layer: the layer with its weights.
+        dense: whether zeros among the weights are kept.
+        threads: how many threads share the work.
     """
     if _is_dot(layer, layout):
         _add_dot(program, layout, layer, dense, threads)

@@ -16,9 +16,9 @@ def rows(weight: Floats, dense: bool, *, beyond: int) -> PackedRows:
     """Return the weights row after row: the values, the column of each, and where each row begins.
 
     Args:
-        weight: The weights, of shape (out, in).
-        dense: Whether zeros are kept; then the kernels do not read the columns.
-        beyond: How many entries at the end are read and not used.
+        weight: the weights, of shape (out, in).
+        dense: whether zeros are kept; then the kernels do not read the columns.
+        beyond: how many entries at the end are read and not used.
     """
     row, column = np.divmod(np.flatnonzero(weight != 0), weight.shape[1])
     pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(weight)))])
@@ -34,8 +34,8 @@ def lookups(weight: Floats, vector_width: int) -> PackedRows:
     has values, and one more if that is odd; shorter rows have zeros. Pointers count the steps up to each block.
 
     Args:
-        weight: The weights, of shape (out, in).
-        vector_width: The floats in a vector.
+        weight: the weights, of shape (out, in).
+        vector_width: the floats in a vector.
 
     Returns:
         The values, and as their index the columns in the block as uint8, both of shape (steps, vector_width); the

@@ -19,10 +19,10 @@ class Layout:
     """The buffers of values, and the fields of operations that say where these are.
 
     Args:
-        program: The program that keeps what the fields have addresses of.
-        layers: All layers of the program.
-        shapes: The shapes of all values.
-        vector_width: The floats in a vector.
+        program: the program that keeps what the fields have addresses of.
+        layers: all layers of the program.
+        shapes: the shapes of all values.
+        vector_width: the floats in a vector.
     """
 
     def __init__(self, program: ProgramBuilder, layers: Sequence[Layer], shapes: Shapes, vector_width: int) -> None:

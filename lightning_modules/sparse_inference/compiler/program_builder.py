@@ -16,12 +16,12 @@ class ProgramBuilder:
     """A program for the kernels while it is written.
 
     Attributes:
-        images: How many images of a batch go through it at once.
-        operations: Records of :data:`.operations.OPERATION`.
-        blocks: Arrays of :data:`.operations.BLOCK`.
-        constants: What the operations have addresses of.
-        weighted: The names of layers with weights, and the numbers of their operations.
-        scratch: The bytes of scratch that each thread needs.
+        images: how many images of a batch go through it at once.
+        operations: records of :data:`.operations.OPERATION`.
+        blocks: arrays of :data:`.operations.BLOCK`.
+        constants: what the operations have addresses of.
+        weighted: the names of layers with weights, and the numbers of their operations.
+        scratch: the bytes of scratch that each thread needs.
     """
 
     def __init__(self, images: int) -> None:
@@ -52,7 +52,7 @@ class ProgramBuilder:
         """Keep a constant and return its address; return 0 for None.
 
         Raises:
-            TypeError: The constant has floats of a size that no kernel reads.
+            TypeError: the constant has floats of a size that no kernel reads.
         """
         if constant is None:
             return 0

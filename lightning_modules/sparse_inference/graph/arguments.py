@@ -21,10 +21,10 @@ class Arguments:
     """The arguments of a call.
 
     Args:
-        call: The call.
-        by_name: Its arguments.
-        shapes: The shapes of its inputs and outputs.
-        parameters: The names of the network's parameters, by the address of their data.
+        call: the call.
+        by_name: its arguments.
+        shapes: the shapes of its inputs and outputs.
+        parameters: the names of the network's parameters, by the address of their data.
     """
 
     def __init__(

@@ -14,8 +14,8 @@ def fold(layers: Iterable[Layer], results: Iterable[Value]) -> list[Layer]:
     """Return the same computation in fewer layers.
 
     Args:
-        layers: The layers in an order in which they can run.
-        results: The values that are wanted at the end.
+        layers: the layers in an order in which they can run.
+        results: the values that are wanted at the end.
     """
     layers = list(layers)
     used = Counter(value for layer in layers for value in layer.inputs)

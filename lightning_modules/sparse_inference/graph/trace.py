@@ -44,10 +44,10 @@ class Trace:
     """The calls of a network in order.
 
     Attributes:
-        calls: The calls.
-        shapes: The shapes of all values, by number; the image is value 0.
-        dtypes: The types of all values, by number.
-        result: What the network returned, with Values for tensors.
+        calls: the calls.
+        shapes: the shapes of all values, by number; the image is value 0.
+        dtypes: the types of all values, by number.
+        result: what the network returned, with Values for tensors.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -63,7 +63,7 @@ def trace(module: nn.Module, image: Tensor) -> Trace:
     Control flow is followed as it goes for this image's shape.
 
     Raises:
-        UntraceableError: The network looks at the image's values, draws random numbers, changes itself, or returns
+        UntraceableError: the network looks at the image's values, draws random numbers, changes itself, or returns
             something other than tensors in tuples, lists and dictionaries.
     """
     recorder = _Recorder(image)
@@ -101,9 +101,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The mode that writes down all calls into torch while it is on.
 
     Attributes:
-        trace: What has been written down.
-        values: The value of each tensor, by its id; None where the tensor was changed through another one.
-        tensors: All of these tensors, which are kept so that no id comes twice.
+        trace: what has been written down.
+        values: the value of each tensor, by its id; None where the tensor was changed through another one.
+        tensors: all of these tensors, which are kept so that no id comes twice.
     """
 
     def __init__(self, image: Tensor) -> None:

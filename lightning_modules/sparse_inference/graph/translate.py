@@ -34,8 +34,8 @@ def translate(traced: Trace, parameters: Mapping[int, str]) -> list[Layer]:
     """Return the layers of a trace; a call without a kernel becomes a :class:`Fallback`.
 
     Args:
-        traced: The trace of a network.
-        parameters: The names of the network's parameters, by the address of their data.
+        traced: the trace of a network.
+        parameters: the names of the network's parameters, by the address of their data.
     """
     used = Counter(value for call in traced.calls for value in call.inputs)
     layers: list[Layer] = []

@@ -24,7 +24,7 @@ def compile_kernels(vector_width: int) -> MachineCode:
     """Compile :data:`.machine_code.Run` for vectors of ``vector_width`` floats, which takes seconds.
 
     Raises:
-        UnfitTargetError: The settings of numba forbid it.
+        UnfitTargetError: the settings of numba forbid it.
     """
     check_target(vector_width)
     compiled: Any = numba.cfunc(types.void(types.int64), nogil=True, error_model="numpy")(

@@ -16,17 +16,17 @@ it made itself and that are in its cache, and then the tasks that other threads 
 begins when all tasks are done. A thread that comes late finds nothing to do, and nobody waits for it.
 
 Its argument is the address of these int64 numbers:
-    operations: The address of records of :data:`.operations.OPERATION`.
-    length: The number of these records.
-    blocks: The address of records of :data:`.operations.BLOCK`.
-    counters: The address of ``64 * (threads + 1)`` zero bytes for each operation.
-    number: The number of this thread.
-    threads: How many threads may come.
-    tensors: The address of the addresses of what is loaded and stored.
-    first: The number of the first image.
-    valid: How many images there are from it on.
-    memory: The address of the workspace.
-    scratch: The address of this thread's own scratch.
+    operations: the address of records of :data:`.operations.OPERATION`.
+    length: the number of these records.
+    blocks: the address of records of :data:`.operations.BLOCK`.
+    counters: the address of ``64 * (threads + 1)`` zero bytes for each operation.
+    number: the number of this thread.
+    threads: how many threads may come.
+    tensors: the address of the addresses of what is loaded and stored.
+    first: the number of the first image.
+    valid: how many images there are from it on.
+    memory: the address of the workspace.
+    scratch: the address of this thread's own scratch.
 """
 
 

@@ -20,7 +20,7 @@ def check_target(vector_width: int) -> None:
     """Make sure that LLVM can compile the kernels, as it ends the process where it cannot.
 
     Raises:
-        UnfitTargetError: The vectors of the target are shorter than those that kernels of this width need on this
+        UnfitTargetError: the vectors of the target are shorter than those that kernels of this width need on this
             machine, or longer than any that this machine has.
     """
     machine, target = widest_vector(), target_width()

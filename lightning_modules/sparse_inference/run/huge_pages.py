@@ -28,7 +28,7 @@ class ConstantPool:
     """The constants of a program: copies of arrays, the large ones side by side in huge pages.
 
     Attributes:
-        arrays: The memory in which the copies are; they live as long as it is kept.
+        arrays: the memory in which the copies are; they live as long as it is kept.
     """
 
     def __init__(self) -> None:

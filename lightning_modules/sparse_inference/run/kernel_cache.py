@@ -31,7 +31,7 @@ def load_kernels(vector_width: int) -> Run:
     write there.
 
     Raises:
-        UnfitTargetError: The settings of numba forbid it.
+        UnfitTargetError: the settings of numba forbid it.
     """
     with _lock:
         if vector_width not in _loaded:

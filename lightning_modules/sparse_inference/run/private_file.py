@@ -13,8 +13,8 @@ def read_private(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        FileNotFoundError: The file is not there.
-        OSError: The file or its folder is a link, belongs to another user than this one and root, or may be written to
+        FileNotFoundError: the file is not there.
+        OSError: the file or its folder is a link, belongs to another user than this one and root, or may be written to
             by others; or it cannot be read.
     """
     with (
@@ -29,7 +29,7 @@ def write_private(path: Path, content: bytes) -> None:
     """Write a file that takes its name at the end, in a folder that is made if it is not there; others have no rights.
 
     Raises:
-        OSError: The folder is none that :func:`read_private` reads from, or cannot be written to.
+        OSError: the folder is none that :func:`read_private` reads from, or cannot be written to.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part, new = path.with_name(f"{path.name}.{os.getpid()}.part"), os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -37,9 +37,9 @@ class Workspace:
     """The memory of one run at a time.
 
     Attributes:
-        memory: The maps of activations.
-        counters: The counters for runs of a single thread.
-        scratches: The scratch of each thread.
+        memory: the maps of activations.
+        counters: the counters for runs of a single thread.
+        scratches: the scratch of each thread.
     """
 
     memory: Memory
@@ -52,16 +52,16 @@ class Program:
     """A program for the kernels, which several threads may run at once.
 
     Args:
-        operations: Records of :data:`.operations.OPERATION`.
-        blocks: Records of :data:`.operations.BLOCK`.
-        loads: The values that it begins with, by slot, and their shapes.
-        stores: The values that it makes, in the slots that follow, and their shapes.
-        images: How many images of a batch go through it at once.
-        memory: The bytes of a workspace.
-        scratch: The bytes of each thread's scratch.
-        vector_width: The floats in a vector.
-        constants: The arrays that the program has addresses of.
-        weighted: The names of layers with weights, and the numbers of their operations.
+        operations: records of :data:`.operations.OPERATION`.
+        blocks: records of :data:`.operations.BLOCK`.
+        loads: the values that it begins with, by slot, and their shapes.
+        stores: the values that it makes, in the slots that follow, and their shapes.
+        images: how many images of a batch go through it at once.
+        memory: the bytes of a workspace.
+        scratch: the bytes of each thread's scratch.
+        vector_width: the floats in a vector.
+        constants: the arrays that the program has addresses of.
+        weighted: the names of layers with weights, and the numbers of their operations.
     """
 
     operations: NDArray[np.void]
@@ -86,8 +86,8 @@ class Program:
         """Return the tensors that are stored, for those that are loaded.
 
         Raises:
-            TypeError: A tensor is not as the kernels take it.
-            ValueError: A tensor has no memory.
+            TypeError: a tensor is not as the kernels take it.
+            ValueError: a tensor has no memory.
         """
         outputs = [torch.empty(shape, dtype=torch.float32, device=CPU) for _, shape in self.stores]
         inputs = [tensor.contiguous() for tensor in inputs]
@@ -193,7 +193,7 @@ def address(tensor: Tensor) -> int:
     """Return the address of the numbers of a tensor.
 
     Raises:
-        ValueError: The tensor has no memory of its own.
+        ValueError: the tensor has no memory of its own.
     """
     try:
         pointer = tensor.data_ptr()
