@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .files.packed_masks import is_packed, read_packed_masks
 from .files.safe_files import read_safely
+from .packed import is_packed, read_packed_masks
 from .part import Part
 from .sparsity import Masks
 from .sparsity.masks.packing import pack, unpack

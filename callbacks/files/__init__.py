@@ -1,1 +1,1 @@
-"""Files that are whole or not there, and are read without executing what is in them."""
+"""Files of fits: whole or not there, and read without executing what is in them."""

@@ -1,4 +1,4 @@
-"""What Lightning saves of a fit's progress, put right, so that a run may be interrupted any number of times."""
+"""The progress of a fit in its checkpoints, mended so that a run may be interrupted any number of times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 
 class ExactResume(pl.Callback):
-    """Lets a fit be interrupted any number of times, anywhere, and still do everything once.
+    """A callback that lets a fit be interrupted any number of times, anywhere, and still do everything once.
 
     Two things go wrong in Lightning (2.6) by itself. When a fit goes on, its counters of an epoch's batches are put
     back to those that are complete, but the totals over epochs are not: a second interruption is then taken for one
@@ -26,7 +26,7 @@ class ExactResume(pl.Callback):
     """
 
     def __init__(self) -> None:
-        self._logged_steps: int | None = None  # at the end of the epoch that goes on
+        self._logged_steps: int | None = None  # the steps to be logged at the end of the epoch that goes on
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -37,12 +37,12 @@ class ExactResume(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch, batches = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         if self._logged_steps is not None and batches is not None and not epoch._should_check_val_fx(batches):
-            epoch.val_loop._has_run = True  # nothing is left of the epoch but its end
+            epoch.val_loop._has_run = True  # only the end of the epoch is left
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._logged_steps is not None:
             trainer.fit_loop.epoch_loop._batches_that_stepped = self._logged_steps
-            trainer.fit_loop.epoch_loop.restarting = False  # which an epoch without a batch leaves as it was
+            trainer.fit_loop.epoch_loop.restarting = False  # an epoch without a batch leaves it as it was
             self._logged_steps = None
 
 
@@ -50,11 +50,11 @@ def mend_progress(checkpoint: Mapping[str, Any]) -> int | None:
     """Make a checkpoint's counters of batches agree with each other and with what was done, in place.
 
     Args:
-        checkpoint: as ``on_load_checkpoint`` gets it; one without a fit is left alone.
+        checkpoint: what ``on_load_checkpoint`` gets; one without a fit is left alone.
 
     Returns:
-        If the checkpoint was saved when the last batch of an epoch was done: the steps that loggers are to have seen at
-        the end of this epoch, which Lightning counts when it validates, but not when there is no validation.
+        If the checkpoint was saved when the last batch of an epoch was done, the number of steps that loggers are to
+        have seen at the end of this epoch; Lightning counts them when it validates, but not without a validation.
     """
     fit = checkpoint.get("loops", {}).get("fit_loop", {})
     batches = fit.get("epoch_loop.batch_progress")
@@ -67,7 +67,7 @@ def mend_progress(checkpoint: Mapping[str, Any]) -> int | None:
         return None
     for counts in total, current:
         counts["completed"] += 1
-    # as if interrupted in the first batch of the validation, which begins anew then
+    # The fit goes on as if it was interrupted in the first batch of the validation, which then begins anew.
     validation = fit["epoch_loop.val_loop.batch_progress"]
     for counts in validation["total"], validation["current"]:
         counts.update(ready=1, started=1, processed=0, completed=0)

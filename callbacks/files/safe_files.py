@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without executing what is in them."""
+"""Files of torch: written whole or not at all, read without executing what is in them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
+
+# What torch and pickle raise when bytes of a file are not those that were written.
+DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, RuntimeError, ValueError),
+    *(LookupError, TypeError, AttributeError, AssertionError, OverflowError),
+)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU; nothing in the file is executed.
+    """Read a checkpoint to the CPU; nothing in the file is executed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -26,8 +31,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return dict(checkpoint)
 
 
-def read_safely(path: str | Path) -> Any:
-    """What is in a file of tensors and plain values, on the CPU; nothing in the file is executed.
+def read_safely(path: str | Path, kind: str = "checkpoint") -> Any:
+    """Read a file of tensors and plain values to the CPU; nothing in the file is executed.
+
+    Args:
+        path: the file.
+        kind: what it is, for messages.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -39,62 +48,57 @@ def read_safely(path: str | Path) -> Any:
             "ModelParallelStrategy(save_distributed_checkpoint=False)"
         )
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no checkpoint {str(path)!r}")
+        raise FileNotFoundError(f"there is no {kind} {str(path)!r}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except DAMAGE as error:
         raise ValueError(
-            f"{str(path)!r} cannot be read as a checkpoint: it is damaged, or holds objects other than tensors and "
+            f"{str(path)!r} cannot be read as a {kind}: it is damaged, or holds objects other than tensors and "
             "plain values (keep those out of the checkpoint: save_hyperparameters(ignore=[...]))"
         ) from error
 
 
 def write_whole(value: object, path: Path) -> None:
-    """Save ``value`` as ``path``, which at no moment is there with half its content."""
+    """Save a value of tensors and plain values as ``path``, which at no moment is there with half its content."""
     with whole_file(path) as part:
         torch.save(value, part)
 
 
 def write_whole_text(text: str, path: Path) -> None:
-    """Write a text file that at no moment is there with half its content."""
+    """Write a text as ``path``, which at no moment is there with half its content."""
     with whole_file(path) as part:
         part.write_text(text)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that takes its name once it is on the disk; after an error nothing is left of it."""
+def whole_file(path: Path, *, by_several: bool = False) -> Iterator[Path]:
+    """Yield where to write a file that takes its name once it is on the disk; after an error nothing is left of it.
+
+    Args:
+        path: the file; its folder is made.
+        by_several: whether several processes may write it at the same time. Each then has a part of its own. If it is
+            killed, the part stays, while a common part is overwritten by the next process that writes the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part") if by_several else part_of(path)
     try:
-        yield _part(path)
-        _put_in_place(path)
-    except (OSError, RuntimeError, TypeError, ValueError):  # torch raises a RuntimeError when the disk is full
-        _part(path).unlink(missing_ok=True)
+        yield part
+        put_in_place(part, path)
+    except (Exception, KeyboardInterrupt):
+        part.unlink(missing_ok=True)
         raise
 
 
-def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
-    """Save the running fit as ``path``, whole and readable or not at all; to be called on all ranks.
-
-    Raises:
-        ValueError: on rank 0, the checkpoint would hold objects that cannot be read back safely.
-    """
-    trainer.save_checkpoint(_part(path), weights_only=False)
-    if trainer.is_global_zero:
-        read_checkpoint(_part(path))
-        _put_in_place(path)
-    trainer.strategy.barrier(f"saved {path.name}")
-
-
-def _part(path: Path) -> Path:
-    """What the file is called while it is being written."""
+def part_of(path: Path) -> Path:
+    """Return the path of a file while it is being written."""
     return path.with_name(path.name + ".part")
 
 
-def _put_in_place(path: Path) -> None:
-    with _part(path).open("rb+") as file:
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a file that has been written its name, once its content is on the disk."""
+    with part.open("rb+") as file:
         os.fsync(file.fileno())
-    _part(path).replace(path)
+    part.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the new name is on the disk, too

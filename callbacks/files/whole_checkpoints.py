@@ -1,4 +1,4 @@
-"""WholeCheckpoints: a Trainer's checkpoint files are whole or not there, and are read without executing anything."""
+"""A Trainer's checkpoint files: whole or not there, and read without executing anything."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from .safe_files import read_checkpoint, write_whole
+from .safe_files import part_of, put_in_place, read_checkpoint, write_whole
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, and puts it there when it is on the disk.
+    """The plug-in that writes a checkpoint under another name, and gives it its own when it is on the disk.
 
     Lightning by itself moves it there from the folder for temporary files. From another disk that is a copy, and a kill
     or a full disk in the middle leaves half a checkpoint under the name of the last whole one.
@@ -58,8 +59,22 @@ class WholeCheckpoints(TorchCheckpointIO):
             raise ValueError(f"{error}{more}") from error
 
 
+def save_checkpoint(trainer: pl.Trainer, path: Path) -> None:
+    """Save the running fit as ``path``, whole and readable or not at all; to be called on all ranks.
+
+    Raises:
+        ValueError: on rank 0, the checkpoint would hold objects that cannot be read back safely.
+    """
+    part = part_of(path)
+    trainer.save_checkpoint(part, weights_only=False)
+    if trainer.is_global_zero:
+        read_checkpoint(part)
+        put_in_place(part, path)
+    trainer.strategy.barrier(f"saved {path.name}")
+
+
 def _newest_whole(damaged: Path) -> Path | None:
-    """The checkpoint written last in the folder of a damaged one that can be read."""
+    """Return the checkpoint written last in the folder of a damaged one that can be read, if there is one."""
     others = [path for path in damaged.parent.glob("*.ckpt") if path != damaged]
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         try:

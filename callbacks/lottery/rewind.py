@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from ..compatibility import check_whole
-from ..files.safe_files import save_checkpoint
+from ..files.whole_checkpoints import save_checkpoint
 
 
 class RewindPoint(pl.Callback):

@@ -10,7 +10,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from torch.optim import Optimizer
 
-from ..files.safe_files import read_checkpoint, save_checkpoint
+from ..files.safe_files import read_checkpoint
+from ..files.whole_checkpoints import save_checkpoint
 from ..observer import callbacks_of
 from ..settings import rewritten
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..files.safe_files import write_whole
+from ..files.safe_files import read_safely, write_whole
 from ..observer import MaskObserver
 from ..owner import mask_owner
 from ..probes.probe import Probe
@@ -226,13 +224,10 @@ def read_spectrum(path: str | Path) -> Spectrum:
     Example:
         >>> read_spectrum("runs/hessian/step00000100_after_update.pt").negative_share  # doctest: +SKIP
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no spectrum {str(path)!r}")
-    damage = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+    content = read_safely(path, "spectrum")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
         return Spectrum(content["eigenvalues"], content["shares"], float(content["resolution"]))
-    except damage as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as a spectrum of HessianSpectrum: {error!r}") from error
 
 

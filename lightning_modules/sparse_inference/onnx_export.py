@@ -1,4 +1,4 @@
-"""Networks for other runtimes, as ONNX graphs."""
+"""The export of networks as ONNX graphs, for other runtimes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .from_callbacks import whole_file
+from .graph.trace import leaves
 from .model import SparseModel
-from .trace import found
-from .whole_file import whole_file
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
@@ -26,9 +26,9 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
     runtimes read no other weights from it. For a small file there is :func:`save_sparse`.
 
     Args:
-        module: in eval mode, on the CPU; of a :class:`SparseModel`, the module it was made of is written.
-        path: overwritten; the file is whole or not there.
-        example_input: of the shape that the graph will take.
+        module: a module in eval mode, on the CPU; of a :class:`SparseModel`, the module that it was made of is written.
+        path: the file, which is overwritten; it is whole or not there.
+        example_input: an input of the shape that the graph will take.
 
     Returns:
         The largest difference of ONNX Runtime's outputs from the module's, over the largest output.
@@ -46,12 +46,12 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
     module = module.module if isinstance(module, SparseModel) else module
     if any(part.training for part in module.modules()):
         raise ValueError("the module is in train mode: call module.eval() first")
-    with whole_file(Path(path)) as part:
+    with whole_file(Path(path), by_several=True) as part:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch warns itself of in its exporter
+            warnings.simplefilter("ignore")  # the exporter uses functions of which torch itself warns
             torch.onnx.export(module, (example_input,), part, external_data=False, verbose=False)
         with torch.no_grad():
-            wanted = _numbers([output.numpy() for output in found(Tensor, module(example_input))])
+            wanted = _numbers([output.numpy() for output in leaves(Tensor, module(example_input))])
         made = _numbers(_run(part, example_input.numpy()))
         difference = float(abs(made - wanted).max() / (abs(wanted).max() or 1.0))
         if not difference <= TOLERANCE:
@@ -60,6 +60,7 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
 
 
 def _run(path: Path, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return what ONNX Runtime makes of an image."""
     import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -67,4 +68,5 @@ def _run(path: Path, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 
 def _numbers(outputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return all outputs in one row."""
     return np.concatenate([output.ravel() for output in outputs])

@@ -1,4 +1,4 @@
-"""How a network runs for one shape of input."""
+"""The plan of a network: how it runs for one shape of input."""
 
 from __future__ import annotations
 
@@ -10,57 +10,58 @@ from typing import Any
 from torch import Tensor, nn
 
 from .calibration import DENSE_FROM, Seconds, compare, is_unsure
-from .compile_stage import compile_stage
-from .fold import fold
-from .layers import Convolution, Fallback, Layer, channel_shape
-from .stage import Stage
-from .surroundings import in_float32
-from .trace import Trace, Value, found, replace, trace
-from .translate import translate
+from .compiler.compile_program import compile_program
+from .graph.fold import fold
+from .graph.layers import Convolution, Fallback, Layer, channel_shape
+from .graph.trace import Trace, Value, leaves, replace, trace
+from .graph.translate import translate
+from .run.program import Program
+from .run.surroundings import in_float32
 
-WORKING_SET = 2**20  # bytes of their largest map that images which go through at once may fill
-SHARED_FROM = 2**20  # multiplications of a call; fewer are done before another thread comes to help
+WORKING_SET = 2**20  # the most bytes of the largest map of all images that go through at once
+SHARED_FROM = 2**20  # multiplications of a call from which on threads share it; fewer are done before another one comes
 
 
 @dataclass
 class Plan:
-    """Stages of kernels, and calls of torch between them.
+    """The programs for the kernels, and calls of torch between them.
 
     Args:
-        steps: in order.
+        steps: the programs and calls in order.
         result: what the network returns, with Values for tensors.
         dense: by the name of each layer with weights, whether they are taken as dense.
-        reasons: why parts of it run in torch.
-        threads: that share the work.
+        reasons: why parts of the network run in torch.
+        threads: how many threads share the work.
     """
 
-    steps: list[Stage | Fallback]
+    steps: list[Program | Fallback]
     result: Any
     dense: Mapping[str, bool]
     reasons: list[str]
     threads: int
 
     def __post_init__(self) -> None:
-        self._whole: Stage | None = None  # what goes from the image to the result without a detour
+        self._only_program: Program | None = None  # the one that makes the result of the image, if it is the only step
         step = self.steps[0] if len(self.steps) == 1 else None
         if (
-            isinstance(step, Stage)
+            isinstance(step, Program)
             and [value for value, _ in step.loads] == [Value(0)]
             and self.result == step.stores[0][0]
         ):
-            self._whole = step
+            self._only_program = step
 
     @property
-    def stages(self) -> list[Stage]:
-        return [step for step in self.steps if isinstance(step, Stage)]
+    def programs(self) -> list[Program]:
+        """Return the programs among the steps."""
+        return [step for step in self.steps if isinstance(step, Program)]
 
     def __call__(self, image: Tensor) -> Any:
-        if self._whole is not None:
-            return self._whole([image], self.threads)[0]
+        if self._only_program is not None:
+            return self._only_program([image], self.threads)[0]
         values: dict[Value, Tensor] = {Value(0): image}
         with in_float32():
             for step in self.steps:
-                if isinstance(step, Stage):
+                if isinstance(step, Program):
                     outputs: Iterable[Tensor] = step([values[value] for value, _ in step.loads], self.threads)
                     values.update(zip((value for value, _ in step.stores), outputs, strict=True))
                 else:
@@ -69,6 +70,7 @@ class Plan:
 
 
 def _call(step: Fallback, values: dict[Value, Tensor]) -> None:
+    """Let torch run a call, and add what it returns to the values."""
     arguments, keywords = replace((step.call.arguments, step.call.keywords), Value, lambda value: values[value])
     result = step.call.function(*arguments, **keywords)
     outputs = result if isinstance(result, (tuple, list)) else [result]
@@ -79,65 +81,72 @@ class Draft:
     """A network for one shape of input, before it is settled which layers take their weights as dense.
 
     Args:
-        module: in eval mode.
-        image: one such input.
-        threads: that the plan is for.
-        lanes: floats in a vector.
+        module: the network, in eval mode.
+        image: an input of this shape.
+        threads: how many threads the plan is for.
+        vector_width: the floats in a vector.
 
     Raises:
         UntraceableError: there can be no plan.
     """
 
-    def __init__(self, module: nn.Module, image: Tensor, *, threads: int, lanes: int) -> None:
+    def __init__(self, module: nn.Module, image: Tensor, *, threads: int, vector_width: int) -> None:
         self.traced = trace(module, image)
         names = {parameter.data_ptr(): name for name, parameter in module.named_parameters()}
-        self.results: list[Value] = found(Value, self.traced.result)
+        self.results: list[Value] = leaves(Value, self.traced.result)
         self.layers = fold(translate(self.traced, names), self.results)
-        self.images, self.lanes = _images_at_once(self.layers, self.traced), lanes
+        self.images, self.vector_width = _images_at_once(self.layers, self.traced), vector_width
         self.threads = threads if self._multiplications() >= SHARED_FROM else 1
-        alone = -(-image.shape[0] // self.images) >= threads  # each thread on images of its own
-        self.sharing = 1 if alone else self.threads
+        enough_images = -(-image.shape[0] // self.images) >= threads  # each thread has images of its own
+        self.sharing = 1 if enough_images else self.threads
 
     @property
     def convolutions(self) -> list[Convolution]:
+        """Return the layers with weights."""
         return [layer for layer in self.layers if isinstance(layer, Convolution)]
 
     def plan(self, dense: Mapping[str, bool]) -> Plan:
-        """With the layers as they are chosen by name; the density decides on others."""
+        """Return the plan with layers dense or sparse as ``dense`` says by name; the density decides on others."""
         dense = {layer.name: layer.density > DENSE_FROM for layer in self.convolutions} | dict(dense)
         shapes = {Value(number): shape for number, shape in enumerate(self.traced.shapes)}
 
-        def stage(run: Sequence[Layer], stored: Iterable[Value]) -> Stage:
-            return compile_stage(
-                run, shapes, stored, images=self.images, threads=self.sharing, lanes=self.lanes, dense=dense
+        def compiled(run: Sequence[Layer], stored: Iterable[Value]) -> Program:
+            return compile_program(
+                run,
+                shapes,
+                stored,
+                images=self.images,
+                threads=self.sharing,
+                vector_width=self.vector_width,
+                dense=dense,
             )
 
         reasons = [layer.reason for layer in self.layers if isinstance(layer, Fallback)]
-        return Plan(_steps(self.layers, self.results, stage), self.traced.result, dense, reasons, self.threads)
+        return Plan(_steps(self.layers, self.results, compiled), self.traced.result, dense, reasons, self.threads)
 
     def calibrated(self, dense: Mapping[str, bool]) -> Plan:
-        """With the faster of both, as measured now, where the density alone does not say and nothing is chosen."""
+        """Return the plan with the faster weights, as measured now, where neither ``dense`` nor the density says."""
         unsure = {layer.name for layer in self.convolutions if is_unsure(layer)} - dense.keys()
         return self.plan({**dense, **{name: it.dense < it.sparse for name, it in self.seconds(unsure).items()}})
 
     def seconds(self, names: Collection[str]) -> dict[str, Seconds]:
-        """That layers take with sparse and dense weights."""
+        """Return the seconds that layers take with sparse and dense weights."""
         if not names:
             return {}
-        sparse, dense = (self.plan(dict.fromkeys(names, choice)).stages for choice in (False, True))
+        sparse, dense = (self.plan(dict.fromkeys(names, choice)).programs for choice in (False, True))
         return compare(sparse, dense, names, self.sharing)
 
     def _multiplications(self) -> int:
-        """By weights that are not 0, for the whole batch."""
+        """Return the number of multiplications by weights that are not 0, for the whole batch."""
         shapes = [(layer, self.traced.shapes[layer.output.number]) for layer in self.convolutions]
         return sum(round(layer.density * layer.weight[0].numel()) * math.prod(shape) for layer, shape in shapes)
 
 
 def _steps(
-    layers: Sequence[Layer], results: Sequence[Value], stage: Callable[[Sequence[Layer], Iterable[Value]], Stage]
-) -> list[Stage | Fallback]:
-    """Layers that follow one another as one stage."""
-    steps: list[Stage | Fallback] = []
+    layers: Sequence[Layer], results: Sequence[Value], compiled: Callable[[Sequence[Layer], Iterable[Value]], Program]
+) -> list[Program | Fallback]:
+    """Return the layers that follow one another as one program, and between them the calls of torch."""
+    steps: list[Program | Fallback] = []
     start = 0
     for end in range(len(layers) + 1):
         layer = layers[end] if end < len(layers) else None
@@ -145,7 +154,7 @@ def _steps(
             continue
         if run := layers[start:end]:
             wanted = {*results, *(value for later in layers[end:] for value in later.inputs)}
-            steps.append(stage(run, [made.output for made in run if made.output in wanted]))
+            steps.append(compiled(run, [made.output for made in run if made.output in wanted]))
         if layer is not None:
             steps.append(layer)
         start = end + 1
@@ -153,7 +162,7 @@ def _steps(
 
 
 def _images_at_once(layers: Sequence[Layer], traced: Trace) -> int:
-    """As many as the second cache holds the maps of, the same number each time."""
+    """Return how many images go through at once: as many as the second cache holds maps of, equally many each time."""
     shapes = [traced.shapes[layer.output.number] for layer in layers if not isinstance(layer, Fallback)]
     batch = traced.shapes[0][0] if traced.shapes[0] else 1
     largest = max((4 * channels * height * width for channels, height, width in map(channel_shape, shapes)), default=4)

@@ -1,4 +1,4 @@
-"""What a sparse network does in which layer."""
+"""The report of a sparse network: what it does in which layer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class LayerReport:
     """A layer with weights.
 
     Args:
-        layer: name of its weight.
-        shape: of its weight.
-        sparsity: share of zeros in it.
-        ms_dense: milliseconds it takes with dense weights.
-        ms_sparse: milliseconds it takes with sparse ones.
-        chosen: "dense" or "sparse".
+        layer: the name of its weight.
+        shape: the shape of its weight.
+        sparsity: the share of zeros in its weight.
+        ms_dense: the milliseconds that it takes with dense weights.
+        ms_sparse: the milliseconds that it takes with sparse weights.
+        chosen: what it takes, "dense" or "sparse" weights.
     """
 
     layer: str
@@ -27,18 +27,19 @@ class LayerReport:
 
     @property
     def cells(self) -> list[str]:
+        """Return a row of the table."""
         size = " x ".join(map(str, self.shape))
         return [self.layer, size, f"{self.sparsity:.1%}", f"{self.ms_dense:.3f}", f"{self.ms_sparse:.3f}", self.chosen]
 
 
 @dataclass(frozen=True)
 class Report:
-    """A table when it is printed.
+    """The report of a network for one shape of input; it prints as a table.
 
     Args:
-        input: shape of the images.
-        threads: that share the work.
-        layers: all with weights that run in kernels, in order.
+        input: the shape of the images.
+        threads: how many threads share the work.
+        layers: all layers with weights that run in kernels, in order.
         fallbacks: what runs in torch, and why.
     """
 

@@ -295,7 +295,7 @@ def test_a_file_half_written_is_never_taken_for_a_spectrum(tmp_path: Path, monke
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hessian.torch, "save", killed)
+    monkeypatch.setattr(torch, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         hessian._write(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
     assert not list(tmp_path.glob("*.pt"))

@@ -127,8 +127,8 @@ def test_a_mask_chosen_at_the_start_is_a_ticket_too(mnist: Path, tmp_path: Path)
 # --- killed ----------------------------------------------------------------------------------------
 
 
-class KilledError(Exception):
-    """Stands for a crash."""
+class KilledError(BaseException):
+    """Stands for a kill, after which nobody clears up."""
 
 
 def crash() -> None:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.sparse_inference import SparseModel, compile_sparse
+from lightning_modules.sparse_inference.graph.trace import leaves
 from lightning_modules.sparse_inference.onnx_export import export_onnx
-from lightning_modules.sparse_inference.trace import found
 
 from ...pages.inference_page import EAGER, OURS
 
@@ -48,7 +48,7 @@ class Subject:
 
 def flattened(output: Any) -> Tensor:
     """Return all outputs in one row."""
-    return torch.cat([torch.as_tensor(part).float().flatten() for part in found(object, output)])
+    return torch.cat([torch.as_tensor(part).float().flatten() for part in leaves(object, output)])
 
 
 def relative_error(output: Any, wanted: Tensor) -> float:

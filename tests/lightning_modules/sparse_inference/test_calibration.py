@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.sparse_inference import Report, SparseModel, compile_sparse
-from lightning_modules.sparse_inference.operations import DOT, PANEL_DENSE, PLACE_DENSE
-from lightning_modules.sparse_inference.stage import Stage
+from lightning_modules.sparse_inference.kernels.operations import DOT, IN_PLACE_DENSE, PANEL_DENSE
+from lightning_modules.sparse_inference.run.program import Program
 
 
 def network(*densities: float) -> nn.Sequential:
@@ -25,11 +25,11 @@ class Clock:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.fast, self.asked = "sparse", 0
-        patch.setattr(Stage, "seconds", lambda stage, number, _: self.seconds(stage.operations[number]))
+        patch.setattr(Program, "seconds", lambda stage, number, _: self.seconds(stage.operations[number]))
 
     def seconds(self, operation: dict[str, int]) -> float:
         self.asked += 1
-        kind = "dense" if operation["form"] in (PANEL_DENSE, PLACE_DENSE) else "sparse"
+        kind = "dense" if operation["form"] in (PANEL_DENSE, IN_PLACE_DENSE) else "sparse"
         return 1.0 if kind == self.fast else 2.0
 
 
@@ -61,7 +61,7 @@ def test_the_faster_is_chosen_between(clock: Clock, image: Tensor, fast: str) ->
     model = compile_sparse(network(0.3, 0.1, 0.75), image)
     assert chosen(model) == {"0.weight": fast == "dense", "1.weight": False, "2.weight": fast == "dense"}
     [plan] = model._plans.values()
-    forms = [op["form"] == PLACE_DENSE for op in plan.stages[0].operations if op["kind"] == DOT]  # type: ignore
+    forms = [op["form"] == IN_PLACE_DENSE for op in plan.programs[0].operations if op["kind"] == DOT]  # type: ignore
     assert forms == list(chosen(model).values())
 
 

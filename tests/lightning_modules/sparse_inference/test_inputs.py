@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lightning_modules.sparse_inference import SparseModel, compile_sparse
-from lightning_modules.sparse_inference.program import Program
+from lightning_modules.sparse_inference.compiler.program_builder import ProgramBuilder
 
 
 def made(*layers: nn.Module) -> nn.Sequential:
@@ -119,5 +119,5 @@ def test_a_plan_outlasts_its_module(change: Callable[[nn.Module], Any], error: s
 
 def test_a_constant_of_another_size_is_refused() -> None:
     with pytest.raises(TypeError, match="float64; kernels read float32"):
-        Program(1).address(np.zeros(3))
-    assert Program(1).address(np.zeros(3, np.float32)) > 0
+        ProgramBuilder(1).address(np.zeros(3))
+    assert ProgramBuilder(1).address(np.zeros(3, np.float32)) > 0

@@ -24,7 +24,7 @@ from lightning_modules.networks import (
     SimpleBaseline,
     WideResNet,
 )
-from lightning_modules.sparse_inference import compile_sparse, plan
+from lightning_modules.sparse_inference import SparseModel, compile_sparse, plan
 
 NETWORKS: list[tuple[nn.Module, tuple[int, ...]]] = [
     (LeNet5(), (1, 28, 28)),
@@ -180,8 +180,8 @@ def test_bad_input_is_refused() -> None:
         compile_sparse(LeNet5().half().eval(), torch.randn(1, 1, 28, 28))
     with pytest.raises(ValueError, match="'conv1.weight' is .* on meta: call"):
         compile_sparse(LeNet5().to("meta").eval(), torch.randn(1, 1, 28, 28))
-    with pytest.raises(ValueError, match="lanes is 5"):
-        compile_sparse(LeNet5().eval(), torch.randn(1, 1, 28, 28), lanes=5)
+    with pytest.raises(ValueError, match="vector_width is 5"):
+        compile_sparse(LeNet5().eval(), torch.randn(1, 1, 28, 28), vector_width=5)
 
 
 def test_a_layer_and_a_unit_without_weights() -> None:
@@ -238,6 +238,20 @@ def test_copies_and_pickles_work_and_have_plans_of_their_own() -> None:
         assert torch.equal(other(image), fast(image))
         assert other._plans is not fast._plans
     assert fast.state_dict().keys() == {f"module.{name}" for name in network.state_dict()}
+
+
+def test_the_width_of_vectors_may_be_given_by_its_earlier_name() -> None:
+    network, image = made_sparse(LeNet5()), torch.randn(1, 1, 28, 28)
+    with pytest.warns(DeprecationWarning, match="lanes is deprecated.*use vector_width"):
+        fast = compile_sparse(network, image, lanes=8)
+    with pytest.warns(DeprecationWarning, match="use vector_width"):
+        other = SparseModel(network, lanes=4)
+    assert (fast.vector_width, other.vector_width) == (8, 4)
+    with pytest.warns(DeprecationWarning, match="use vector_width"):
+        assert fast.lanes == 8
+    state = fast.__getstate__()
+    other.__setstate__({**state, "lanes": state.pop("vector_width")})
+    assert other.vector_width == 8
 
 
 def test_little_work_is_done_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""From layers to a program for the kernels: where activations lie, how weights are ordered, which operations run."""
