@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import deprecated as deprecated  # which jsonargparse looks into
 from .checkpoint import read_masks
 from .files.progress import ExactResume
 from .files.whole_checkpoints import WholeCheckpoints
@@ -21,7 +20,8 @@ from .monitors.gradient_flow import GradientFlowMonitor
 from .monitors.hessian import HessianSpectrum, read_spectrum
 from .monitors.training_flops import TrainingFlops
 from .observer import MaskObserver
-from .owner import MaskOwner, mask_owner, masks_of
+from .owner import MaskOwner
+from .owner_of import mask_owner, masks_of
 from .sparse_training import (
     NM,
     SET,
@@ -36,6 +36,7 @@ from .sparse_training import (
     SRigL,
     TopKAST,
 )
+from .sparsity import deprecated as deprecated  # which jsonargparse looks into
 from .sparsity.old_names import look_up
 
 __all__ = [

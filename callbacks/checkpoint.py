@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .files.safe_files import read_safely
 from .packed import is_packed, read_packed_masks
-from .part import Part
+from .parts.part import Part
 from .sparsity import Masks
 from .sparsity.masks.packing import pack, unpack
 
@@ -78,7 +78,8 @@ def load_parts(state: Mapping[str, Any], parts: Sequence[Part]) -> None:
     state = _of_this_version(state)
     for part in parts:
         left_dense = {name for theirs in state["parts"] for name in theirs.get("left_dense", ())}
-        part.leave_dense(sorted(left_dense & part.weights.keys()))
+        if names := sorted(left_dense & part.weights.keys()):
+            part.leave_dense(names)
     masks, saved = Masks.from_state_dict(state["masks"]), state["parts"]
     check_fit(masks, {name: weight for part in parts for name, weight in part.weights.items()}, "the checkpoint")
     if len(parts) == 1 and len(saved) != 1:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from .methods import Method
-from .optimizer_steps import OptimizerSteps
+from .parts.optimizer_steps import OptimizerSteps
 from .sparsity import Masks
 from .sparsity.masks.selection import selected_later
 from .sparsity.masks.sharding import is_sharded, refusal

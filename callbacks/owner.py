@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -18,16 +17,15 @@ from .checkpoint import STATE_KEY, load_parts, no_masks, owner_state
 from .files.progress import ExactResume
 from .methods import Method
 from .observer import MaskObserver, callbacks_of
-from .optimizer_steps import OptimizerSteps
-from .part import Part
+from .parts.optimizer_steps import OptimizerSteps
+from .parts.part import Part
+from .parts.reservoir import part_of
 from .processes import Returning
-from .reservoir import part_of
-from .settings import described_call
+from .settings import settings
 from .sparsity import Masks
 from .sparsity_report import log_metrics, look_for_dead, report_selection, report_sparsity, report_update
+from .trained import is_marked, leave_unreached, mark
 from .weight_averages import averages_of, averaging_callbacks
-
-MARK = "_masks_of"  # an attribute of modules
 
 
 class MaskOwner(Returning, pl.Callback):
@@ -136,7 +134,7 @@ class MaskOwner(Returning, pl.Callback):
                 part.before_step(index)
             return
         if self._drawn and any(part.before for part in self.parts):
-            steps.left_out = start.leave_unreached(trainer, pl_module, self.parts, index)
+            steps.left_out = leave_unreached(trainer, pl_module, self.parts, index)
             self.masks = start.union(self.parts)
         for observer in self._observers:
             observer.on_dense_gradients(trainer, pl_module, optimizer, self.masks)
@@ -221,7 +219,7 @@ class MaskOwner(Returning, pl.Callback):
         try:
             start.plan(self.parts, module)
             load_parts(results, self.parts)
-            _mark(self, module)
+            self._mark, self._left_dense = mark(module), set()
         finally:
             for part in self.parts:
                 self._left_dense.update(part.left_dense)
@@ -242,34 +240,11 @@ def _begin(owner: MaskOwner, trainer: pl.Trainer, pl_module: pl.LightningModule)
         compatibility.check_returned(owner.missing, type(owner).__name__)
     owner.missing = ""
     report_selection(pl_module, owner.parts)
-    same = bool(owner._mark) and vars(pl_module).get(MARK) == owner._mark
+    same = is_marked(pl_module, owner._mark)
     for part in owner.parts if same else ():
         part.leave_dense(sorted(owner._left_dense & part.weights.keys()))
     owner.masks, owner._drawn = start.begin(trainer, pl_module, owner.parts, owner.masks, owner._checkpoint, same=same)
-    _mark(owner, pl_module)
+    owner._mark, owner._left_dense = mark(pl_module), set()
     if not owner._checkpoint:
         owner._dead = set()
         log_metrics(trainer, look_for_dead(trainer, owner.parts, owner.masks, owner._dead))
-
-
-def _mark(owner: MaskOwner, module: nn.Module) -> None:
-    """Remember that the owner's masks are those of this module, wherever the two are copied or sent."""
-    owner._mark, owner._left_dense = uuid.uuid4().hex, set()
-    setattr(module, MARK, owner._mark)
-
-
-def mask_owner(trainer: pl.Trainer) -> MaskOwner | None:
-    """Return the callback that holds the masks, if there is one."""
-    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, MaskOwner)), None)
-
-
-def masks_of(trainer: pl.Trainer) -> Masks:
-    """Return the masks of a fit; none of a dense one."""
-    owner = mask_owner(trainer)
-    return owner.masks if owner else Masks({})
-
-
-def settings(owner: MaskOwner) -> str:
-    """Return what an owner was given, as text that is equal in every process that was given the same."""
-    shown = {name: getattr(owner, name) for name in owner.shown_arguments}
-    return described_call(type(owner).__name__, [part.method for part in owner.parts], shown)

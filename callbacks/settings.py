@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import fields, is_dataclass
 from functools import partial
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +49,10 @@ def described(value: object) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+|(?<=cuda):\d+", "", repr(value))
 
 
-def described_call(name: str, methods: Sequence[object], arguments: Mapping[str, object]) -> str:
-    """Return the call that makes an owner of these methods, or its only method where both have one name."""
-    given = [described(method) for method in methods]
-    given += [f"{argument}={described(value)}" for argument, value in arguments.items()]
+def settings(owner: Any) -> str:
+    """Return what a MaskOwner was given: the call that makes it, or its only method where both have one name."""
+    name, given = type(owner).__name__, [described(part.method) for part in owner.parts]
+    given += [f"{argument}={described(getattr(owner, argument))}" for argument in owner.shown_arguments]
     return given[0] if len(given) == 1 and given[0].startswith(f"{name}(") else f"{name}({', '.join(given)})"
 
 

@@ -11,7 +11,7 @@ from . import methods
 from .arguments import arguments_of
 from .methods import Method
 from .owner import MaskOwner
-from .reservoir import ReservoirPart
+from .parts.reservoir import ReservoirPart
 from .sparsity import Masks
 
 

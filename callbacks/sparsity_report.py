@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from .compatibility import check_in_place
-from .part import Part
+from .parts.part import Part
 from .sparsity import SparseWeight
 from .sparsity.masks.selection import matrices
 from .sparsity.masks.sharding import nonzero_entries

@@ -8,21 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.core.optimizer import do_nothing_closure
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from .checkpoint import check_fit, load_parts, no_masks, read_masks
 from .compatibility import check_equal_masks
 from .methods.method import NEVER
 from .observer import callbacks_of
-from .optimizer_steps import Closure, OptimizerSteps
-from .part import Part
+from .parts.optimizer_steps import Closure, OptimizerSteps
+from .parts.part import Part
 from .probes.first_look import LightningLook
 from .sparsity import Masks, UpdateWindow
 from .sparsity.masks.zeros import count_outside
+from .trained import warn_of_copies
 from .weight_averages import apply_to_averages, epochs_without_steps
 
 
@@ -88,10 +89,11 @@ def begin(
         look = LightningLook(trainer, pl_module)
         for part in parts:
             part.draw(look, _given(part))
-        _warn_of_copies(pl_module, parts)
+        warn_of_copies(pl_module, parts)
     scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
     for part in parts:
         part.begin(trainer.optimizers, scaled=scaled)
+        _note_order(part)
         if part.masks.counts != part.target:
             refuse_counts(part, "the masks of the checkpoint" if checkpoint else "the masks")
     masks = union(parts)
@@ -100,21 +102,19 @@ def begin(
     return masks, not going_on
 
 
-def _warn_of_copies(module: nn.Module, parts: Sequence[Part]) -> None:
-    """Warn of weights that equalled one that is drawn anew, such as those of a target network, and no longer do."""
-    drawn = {name: value for part in parts for name, value in part.before.items()}
-    copies = [
-        f"{other} of {name}"
-        for other, weight in module.named_parameters()
-        if other not in drawn
-        for name, value in drawn.items()
-        if value.shape == weight.shape and value.dim() > 1 and torch.equal(value, weight)
-    ]
-    if copies:
-        rank_zero_warn(
-            f"{', '.join(copies[:4])}{', ...' if len(copies) > 4 else ''} was a copy, and no longer is, as masks and "
-            "values are drawn when the fit starts: copy the weights again in on_train_start"
-        )
+def _note_order(part: Part) -> None:
+    """Let the layers of a method that ablates neurons say once, in which order a forward pass uses them."""
+
+    def watch(name: str) -> RemovableHandle:
+        def note(*_: object) -> None:
+            part.order.append(name)
+            handle.remove()
+
+        handle = part.owners[name].register_forward_pre_hook(note)
+        return handle
+
+    part.order = []
+    part.handles += [watch(name) for name in part.weights if part.method.ablates]
 
 
 def _given(part: Part) -> Masks | None:
@@ -147,52 +147,6 @@ def _in_force(parts: Sequence[Part], masks: Masks, *, same: bool) -> bool:
             "longer 0: load the weights that belong to the masks, resume with ckpt_path, or make a new callback"
         )
     return leaks == 0 and (same or inactive > 0)
-
-
-def leave_unreached(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequence[Part], index: int) -> bool:
-    """Give weights that the first gradients of an optimizer do not reach their values back, and leave them dense.
-
-    What one optimizer trains alone is drawn again without them, as if they had been excluded: their share of the active
-    weights is for the others.
-
-    Returns:
-        Whether masks have been drawn again, so that the gradients are those of other weights.
-
-    Raises:
-        ValueError: nothing is left.
-    """
-    drawn = False
-    for part in parts:
-        names = part.unreached(index)
-        if not names:
-            continue
-        again = part.method.masks_from is None and part.steps == [0]  # one optimizer, which has not stepped
-        rank_zero_warn(
-            f"the loss does not depend on {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}, which "
-            f"{type(part.method).__name__} selected: without a gradient they keep their values and stay dense. Exclude "
-            "them, or let the first training step use them"
-        )
-        with torch.no_grad():
-            for name in part.before if again else names:
-                part.weights[name].copy_(part.before[name])
-        masks, target = part.masks, part.target
-        part.leave_dense(names)
-        part.held[index] = {name: weight for name, weight in part.held[index].items() if name in part.weights}
-        if again:
-            part.draw(LightningLook(trainer, pl_module), None)
-            part.target = dict(part.method.expected_counts(part))
-            part.masks.apply_to_weights(part.weights)
-            part.before = {}
-            part.enter_run(part.total_steps, fresh=True)
-        else:
-            part.masks = Masks({name: masks[name] for name in part.weights})
-            part.target = {name: target[name] for name in part.weights}
-            part.ever_active = {name: part.ever_active[name] for name in part.weights}
-            part.explored = sum(Masks(part.ever_active).counts.values())
-            for name in names:
-                del part.before[name]
-        drawn = drawn or again
-    return drawn
 
 
 def union(parts: Sequence[Part]) -> Masks:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from callbacks import TrainingFlops
 from callbacks.observer import callbacks_of
-from callbacks.owner import masks_of
+from callbacks.owner_of import masks_of
 
 from .dashboard import Dashboard
 from .run.command import PROGRAM

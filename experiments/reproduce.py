@@ -10,7 +10,7 @@ from pytorch_lightning.cli import LightningCLI
 
 from callbacks import TrainingFlops
 from callbacks.observer import callbacks_of
-from callbacks.owner import masks_of
+from callbacks.owner_of import masks_of
 
 from .cli import main as run
 from .run.command import command_parser, run_old_form

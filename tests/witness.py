@@ -9,7 +9,7 @@ from torch import Tensor
 from zeros import assert_zeros
 
 from callbacks import MaskObserver, MaskOwner
-from callbacks.part import Part
+from callbacks.parts.part import Part
 
 
 class Witness(MaskObserver):

@@ -15,8 +15,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ..checkpoint import read_masks
 from ..files.safe_files import read_checkpoint, write_whole
-from ..owner import MaskOwner, settings
-from ..settings import described
+from ..owner import MaskOwner
+from ..settings import described, settings
 from ..sparse_training import SparseTraining
 from ..sparsity import KeepValues, Masks, Uniform
 from ..sparsity.masks.replica import replica

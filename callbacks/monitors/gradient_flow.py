@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..observer import MaskObserver
-from ..owner import mask_owner
+from ..owner_of import mask_owner
 from ..probes.probe import Probe
 from ..sparsity import gradient_flow
 from ..sparsity.analysis.curvature import LossClosure

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from ..files.safe_files import read_safely, write_whole
 from ..observer import MaskObserver
-from ..owner import mask_owner
+from ..owner_of import mask_owner
 from ..probes.probe import Probe
 from ..processes import Returning
 from ..settings import described

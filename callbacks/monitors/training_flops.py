@@ -10,7 +10,8 @@ from pytorch_lightning.utilities.data import extract_batch_size
 from torch import nn
 
 from ..compatibility import check_whole
-from ..owner import MaskOwner, mask_owner
+from ..owner import MaskOwner
+from ..owner_of import mask_owner
 from ..probes.probe import detached_copy, training_loss, undisturbed
 from ..processes import Returning
 from ..sparsity import Flops

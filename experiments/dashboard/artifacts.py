@@ -17,7 +17,7 @@ from callbacks import MaskOwner, RewindPoint, Ticket
 from callbacks.files.safe_files import write_whole
 from callbacks.lottery.stage import LotteryStage
 from callbacks.observer import callbacks_of
-from callbacks.owner import mask_owner
+from callbacks.owner_of import mask_owner
 
 from ..run.tracking import WandbGuard
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from callbacks import HessianSpectrum, MaskObserver
 from callbacks.observer import callbacks_of
-from callbacks.owner import mask_owner, masks_of
+from callbacks.owner_of import mask_owner, masks_of
 from callbacks.sparsity import Spectrum
 from callbacks.sparsity.masks.sharding import is_sharded
 

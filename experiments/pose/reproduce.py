@@ -14,7 +14,7 @@ from pytorch_lightning.cli import LightningCLI
 
 from callbacks import ExactResume
 from callbacks.observer import callbacks_of
-from callbacks.owner import masks_of
+from callbacks.owner_of import masks_of
 from callbacks.sparsity import multiply_adds
 from lightning_modules import PartBasedPoseEstimator
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import CSVLogger
 from callbacks import TrainingFlops
 from callbacks.files.safe_files import write_whole_text
 from callbacks.observer import callbacks_of
-from callbacks.owner import mask_owner, masks_of
+from callbacks.owner_of import mask_owner, masks_of
 from callbacks.sparsity import storage_bytes
 
 from .provenance import provenance

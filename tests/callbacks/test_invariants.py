@@ -15,8 +15,9 @@ from witness import Witness
 from zeros import Zeros
 
 from callbacks import MaskObserver, RigL, SparseTraining
-from callbacks.part import ENTRYWISE, all_finite
+from callbacks.parts.optimizer_steps import ENTRYWISE
 from callbacks.sparsity import ERK, Constant, Cosine, Distribution, Schedule, Uniform, UpdateWindow
+from callbacks.sparsity.masks.zeros import all_finite
 
 OPTIONS = {
     "plain": {},

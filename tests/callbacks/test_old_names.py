@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 import callbacks
 from callbacks import sparsity
-from callbacks.owner import settings
+from callbacks.settings import settings
 from callbacks.sparsity import GradientScore, InvertedScore, KeepValues
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {"Linear": (0.3,), "Inverted": (GradientScore(),)}

@@ -31,8 +31,7 @@ from callbacks import (
 )
 from callbacks.lottery.iterative_pruning import IterativePruning
 from callbacks.lottery.ticket import TicketOwner
-from callbacks.owner import settings
-from callbacks.settings import described, rewritten
+from callbacks.settings import described, rewritten, settings
 from callbacks.sparsity import SNIP, GradientScore, InvertedScore, LanczosSpectrum, Masks, PruningWindow, UpdateWindow
 from callbacks.sparsity.analysis.spectrum import SpectrumMethod
 

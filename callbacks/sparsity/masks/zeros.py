@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,3 +62,10 @@ def fetch(numbers: Iterable[Tensor]) -> list[Any]:
     for number in numbers:
         fetched.append(number.to(fetched[0].device) if fetched else number)
     return torch.stack(fetched).tolist() if fetched else []
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Return whether all entries are finite numbers."""
+    # a norm passes NaN and infinity on; it may also overflow, so that a second look decides
+    norms = torch._foreach_norm(list(tensors), 2) if tensors else ()
+    return all(map(math.isfinite, fetch(norms))) or all(fetch([tensor.isfinite().all() for tensor in tensors]))

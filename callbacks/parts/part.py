@@ -11,27 +11,13 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from .methods import FirstLook, Layers, Method, Moment
-from .optimizer_steps import optimizers_within
-from .sparsity import Masks
-from .sparsity.masks.optimizer_state import clear_state
-from .sparsity.masks.sharding import agreed, local_shard
-from .sparsity.masks.zeros import fetch, zero_inactive
-from .sparsity.rules.averages import GradientAverages
-
-# Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
-# mix entries, the masks are applied again.
-ENTRYWISE = (
-    torch.optim.SGD,
-    torch.optim.Adam,
-    torch.optim.AdamW,
-    torch.optim.Adamax,
-    torch.optim.NAdam,
-    torch.optim.RAdam,
-    torch.optim.RMSprop,
-    torch.optim.Adagrad,
-    torch.optim.Adadelta,
-)
+from ..methods import FirstLook, Layers, Method, Moment
+from ..sparsity import Masks
+from ..sparsity.masks.optimizer_state import clear_state
+from ..sparsity.masks.sharding import agreed, local_shard
+from ..sparsity.masks.zeros import all_finite, fetch, zero_inactive
+from ..sparsity.rules.averages import GradientAverages
+from .optimizer_steps import ENTRYWISE, lr_ratio_of, optimizers_within
 
 
 class Part(Layers):
@@ -99,22 +85,6 @@ class Part(Layers):
         held = {name for name, weight in self.selected.items() if trained is None or id(weight.parameter) in trained}
         self.leave_dense([name for name in self.selected if name not in held | self.asked_for])
 
-    def unreached(self, index: int) -> list[str]:
-        """Return, when the gradients of an optimizer are complete, which of its weights the loss did not reach.
-
-        That is asked once for each weight whose masks are new, as soon as one of the optimizer's has a gradient, but
-        for those whose exact name is included.
-        """
-        held = self.held[index]
-        asked = [name for name in held if name in self.before and name not in self.asked_for]
-        if not asked or all(weight.grad is None for weight in held.values()):
-            return []
-        unreached = [name for name in asked if held[name].grad is None]
-        if not unreached:
-            for name in {*held, *self.asked_for}:
-                self.before.pop(name, None)
-        return unreached
-
     def leave_dense(self, names: Collection[str]) -> None:
         """Leave out selected weights that nothing trains, and plan with the others.
 
@@ -159,19 +129,6 @@ class Part(Layers):
         for optimizer in optimizers:
             if type(optimizer) not in ENTRYWISE:
                 self.handles.append(optimizer.register_step_post_hook(self.after_step))
-        self.order = []
-        for name in self.weights if self.method.ablates else ():
-            self._note_use(name)
-
-    def _note_use(self, name: str) -> None:
-        """Let the layer of a weight say once when it is used."""
-
-        def note(*_: object) -> None:
-            self.order.append(name)
-            handle.remove()
-
-        handle = self.owners[name].register_forward_pre_hook(note)
-        self.handles.append(handle)
 
     def enter_run(self, total_steps: float, *, fresh: bool) -> None:
         """Begin, or go on with, a run of so many optimizer steps.
@@ -283,8 +240,6 @@ class Part(Layers):
             return agreed(all_finite(list(map(local_shard, tensors))), weights.values())
         return all_finite(tensors)
 
-    # --- what is counted -----------------------------------------------------------------------
-
     def gradient_counts(self) -> dict[str, int]:
         """Return how many entries of each gradient the coming step uses."""
         counts = dict(self.masks.counts)
@@ -292,25 +247,3 @@ class Part(Layers):
             if self.method.needs_dense_gradients(step, self.total_steps, self.deferred[index]):
                 counts.update({name: weight.numel() for name, weight in self.held[index].items()})
         return counts
-
-
-def lr_ratio_of(optimizer: Optimizer, held: Mapping[str, nn.Parameter], weights: Mapping[str, nn.Parameter]) -> float:
-    """Return the learning rate of the first of ``weights`` that the optimizer has ``held``, over its highest.
-
-    The highest is that of a one-cycle schedule, or else the initial one.
-    """
-    first = next(filter(held.__contains__, weights))
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter is held[first]:
-                lr = float(group.get("lr", 1.0))  # not every optimizer has one
-                highest = float(group.get("max_lr", group.get("initial_lr", lr)))
-                return min(lr / highest, 1.0) if highest else 1.0
-    raise ValueError(f"the optimizer does not hold {first!r}")
-
-
-def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Return whether all entries are finite numbers."""
-    # a norm passes NaN and infinity on; it may also overflow, so that a second look decides
-    norms = torch._foreach_norm(list(tensors), 2) if tensors else ()
-    return all(map(math.isfinite, fetch(norms))) or all(fetch([tensor.isfinite().all() for tensor in tensors]))

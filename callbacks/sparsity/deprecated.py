@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from . import sparsity
-from .sparsity.old_names import warn_renamed
+from .. import sparsity
+from .old_names import warn_renamed
 
 
 def _renamed(old: str, new: type) -> type:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .methods import FirstLook, Method, TopKAST
-from .methods.top_kast import all_values
-from .part import Part, all_finite
-from .sparsity import Masks
-from .sparsity.masks.optimizer_state import clear_state
-from .sparsity.masks.zeros import zero_inactive
+from ..methods import FirstLook, Method, TopKAST
+from ..methods.top_kast import all_values
+from ..sparsity import Masks
+from ..sparsity.masks.optimizer_state import clear_state
+from ..sparsity.masks.zeros import all_finite, zero_inactive
+from .part import Part
 
 
 class ReservoirPart(Part):

@@ -1,13 +1,29 @@
-"""OptimizerSteps: what an optimizer really does, seen from around its ``step``. Plain torch."""
+"""What an optimizer really does, seen from around its ``step``. Plain torch."""
 
 from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
+from torch import nn
 from torch.optim import Optimizer
+
+# Optimizers that leave a weight at 0 while its gradient and state are 0. After a step of any other, which may
+# mix entries, the masks are applied again.
+ENTRYWISE = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.Adagrad,
+    torch.optim.Adadelta,
+)
 
 Closure = Callable[[], Any]
 
@@ -95,6 +111,21 @@ class OptimizerSteps:
                 self.optimizer.step = self._step  # type: ignore[method-assign]
             else:
                 del self.optimizer.step
+
+
+def lr_ratio_of(optimizer: Optimizer, held: Mapping[str, nn.Parameter], weights: Mapping[str, nn.Parameter]) -> float:
+    """Return the learning rate of the first of ``weights`` that the optimizer has ``held``, over its highest.
+
+    The highest is that of a one-cycle schedule, or else the initial one.
+    """
+    first = next(filter(held.__contains__, weights))
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter is held[first]:
+                lr = float(group.get("lr", 1.0))  # not every optimizer has one
+                highest = float(group.get("max_lr", group.get("initial_lr", lr)))
+                return min(lr / highest, 1.0) if highest else 1.0
+    raise ValueError(f"the optimizer does not hold {first!r}")
 
 
 def optimizers_within(optimizer: Optimizer) -> Iterator[Optimizer]:

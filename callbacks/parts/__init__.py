@@ -1,0 +1,1 @@
+"""Parts: the weights of a method with their masks in force, without a Trainer."""
