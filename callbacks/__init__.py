@@ -22,6 +22,7 @@ from .monitors.training_flops import TrainingFlops
 from .observer import MaskObserver
 from .owner import MaskOwner
 from .owner_of import mask_owner, masks_of
+from .signatures import deprecated as deprecated  # which jsonargparse looks into
 from .sparse_training import (
     NM,
     SET,
@@ -36,7 +37,6 @@ from .sparse_training import (
     SRigL,
     TopKAST,
 )
-from .sparsity import deprecated as deprecated  # which jsonargparse looks into
 from .sparsity.old_names import look_up
 
 __all__ = [

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from . import methods
-from .arguments import arguments_of
 from .methods import Method
 from .owner import MaskOwner
 from .parts.reservoir import ReservoirPart
+from .signatures.arguments import arguments_of
 from .sparsity import Masks
 
 

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from .. import sparsity
-from .old_names import warn_renamed
+from ..sparsity.old_names import warn_renamed
 
 
 def _renamed(old: str, new: type) -> type:

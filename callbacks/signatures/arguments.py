@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import InitVar
 from typing import Any, Concatenate, ParamSpec
 
-from .methods import Method
+from ..methods import Method
 
 P = ParamSpec("P")
 
