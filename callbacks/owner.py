@@ -144,11 +144,12 @@ class MaskOwner(Returning, pl.Callback):
                 part.held[index] = part.members(optimizer)
             if masks := part.new_masks(optimizer, index, step):
                 changed.append((part, masks))
+                steps.left_out |= part.method.update_replaces_step
             if part.deferred[index]:
                 log_metrics(trainer, {f"{part.prefix}deferred": float(part.deferrals)})
         self._groups[index] = len(optimizer.param_groups)
         if changed:
-            steps.left_out |= self.update_masks(trainer, pl_module, changed)
+            self.update_masks(trainer, pl_module, changed)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
         if changed or (every and step % every == 0):
             report_sparsity(trainer, pl_module, self.parts, self._averaging)
@@ -161,14 +162,13 @@ class MaskOwner(Returning, pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         changed: Sequence[tuple[Part, Mapping[str, Tensor]]],
-    ) -> bool:
-        """Put the new masks of some parts in force, tell observers and loggers, and return whether that is the step."""
+    ) -> None:
+        """Put the new masks of some parts in force, and let observers and loggers know."""
         for observer in self._observers:
             observer.on_before_mask_update(trainer, pl_module, self.masks)
         averages = averages_of(self._averaging) if self._averaging else []
-        grown, replaces_step = 0, False
+        grown = 0
         for part, masks in changed:
-            replaces_step = replaces_step or part.method.update_replaces_step
             grown += part.exchange(masks, averages)
         self.masks = self.parts[0].masks if len(self.parts) == 1 else start.union(self.parts)
         if trainer.world_size > 1:
@@ -176,7 +176,6 @@ class MaskOwner(Returning, pl.Callback):
         for observer in self._observers:
             observer.on_after_mask_update(trainer, pl_module, self.masks)
         report_update(trainer, self.parts, changed, grown, self._dead)
-        return replaces_step
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._resume.on_train_epoch_end(trainer, pl_module)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks import read_checkpoint, read_masks, read_spectrum
-from callbacks.files.safe_files import whole_file, write_whole_text
+from callbacks import read_masks, read_spectrum
+from callbacks.files.safe_files import read_checkpoint, whole_file, write_whole_text
 
 
 def content(*, zipped: bool) -> bytes:
