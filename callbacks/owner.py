@@ -72,8 +72,8 @@ class MaskOwner(Returning, pl.Callback):
             self.parts = [part_of(method, f"sparsity/group{index}/") for index, method in enumerate(methods)]
         if not self.parts:
             raise ValueError("methods is empty; give one or more, such as RigL(0.9, include=...)")
-        self._groups: list[int] = []  # parameter groups by optimizer
-        self._steps: list[OptimizerSteps] = []
+        self._reported = -1  # the last step that is logged
+        self._groups, self._steps = list[int](), list[OptimizerSteps]()  # parameter groups and steps by optimizer
         self._checkpoint: Mapping[str, Any] | None = None
         self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._observers: list[MaskObserver] = []
@@ -116,7 +116,7 @@ class MaskOwner(Returning, pl.Callback):
             _begin(self, trainer, pl_module)
         if self._checkpoint is not None:
             self._resume.on_train_start(trainer, pl_module)
-        self._averaging = averaging_callbacks(trainer)
+        self._averaging, self._reported = averaging_callbacks(trainer), trainer.global_step - 1
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
         self._steps = start.watch_steps(trainer, pl_module, self.parts)
@@ -151,7 +151,8 @@ class MaskOwner(Returning, pl.Callback):
         if changed:
             self.update_masks(trainer, pl_module, changed)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
-        if changed or (every and step % every == 0):
+        if changed or (every and trainer.global_step // every > self._reported // every):
+            self._reported = trainer.global_step
             report_sparsity(trainer, pl_module, self.parts, self._averaging)
         if not steps.left_out or steps.moved:
             for part in self.parts:
