@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from .files.safe_files import read_safely
@@ -176,6 +178,22 @@ def check_fit(masks: Masks, weights: Mapping[str, Tensor], source: str) -> None:
             f"the masks of {source} do not fit the selected weights ({detail}): use the network and the "
             "include/exclude patterns they were made with"
         )
+
+
+def warn_of_denser_best(trainer: pl.Trainer, masks: Masks) -> None:
+    """Warn of a checkpoint that a metric chose as the best and that has more active weights than the end of the fit."""
+    for callback in trainer.checkpoint_callbacks:
+        path = getattr(callback, "best_model_path", "") if getattr(callback, "monitor", None) else ""
+        if not path or not trainer.is_global_zero or not Path(path).is_file():
+            continue
+        best = read_safely(path).get("callbacks", {}).get(STATE_KEY, {}).get("masks")
+        sparsity = Masks.from_state_dict(best).sparsity if best else 0.0
+        if sparsity < masks.sparsity - 1e-3:
+            rank_zero_warn(
+                f"the best checkpoint, {path!r}, has a sparsity of {sparsity:.4f}, but the fit ends with "
+                f"{masks.sparsity:.4f}: {callback.monitor!r} was best before the pruning ended. Take the last "  # type: ignore[attr-defined]
+                "checkpoint, or let ModelCheckpoint begin when the final sparsity is reached"
+            )
 
 
 def no_masks(path: object) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import compatibility, start
-from .checkpoint import STATE_KEY, load_parts, no_masks, owner_state
+from .checkpoint import STATE_KEY, load_parts, no_masks, owner_state, warn_of_denser_best
 from .files.progress import ExactResume
 from .methods import Method
 from .observer import MaskObserver, callbacks_of
@@ -72,8 +72,8 @@ class MaskOwner(Returning, pl.Callback):
             self.parts = [part_of(method, f"sparsity/group{index}/") for index, method in enumerate(methods)]
         if not self.parts:
             raise ValueError("methods is empty; give one or more, such as RigL(0.9, include=...)")
-        self._reported = -1  # the last step that is logged
-        self._groups, self._steps = list[int](), list[OptimizerSteps]()  # parameter groups and steps by optimizer
+        self._reported = -1
+        self._groups, self._steps = list[int](), list[OptimizerSteps]()  # by optimizer
         self._checkpoint: Mapping[str, Any] | None = None
         self._begun = True  # but in a fit whose checkpoint is read after on_fit_start
         self._observers: list[MaskObserver] = []
@@ -120,9 +120,7 @@ class MaskOwner(Returning, pl.Callback):
         self._observers = [callback for callback in callbacks_of(trainer) if isinstance(callback, MaskObserver)]
         self._groups = [len(optimizer.param_groups) for optimizer in trainer.optimizers]
         self._steps = start.watch_steps(trainer, pl_module, self.parts)
-        start.enter_run(
-            trainer, pl_module, self.parts, fresh=self._drawn or not (trainer.global_step or self._checkpoint)
-        )
+        start.enter_run(trainer, pl_module, self.parts, fresh=self._drawn or not trainer.global_step)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -183,7 +181,8 @@ class MaskOwner(Returning, pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         report_sparsity(trainer, pl_module, self.parts, self._averaging)
-        for part in self.parts:
+        warn_of_denser_best(trainer, self.masks)
+        for part in self.parts if not trainer.fast_dev_run else ():  # type: ignore[attr-defined]
             if problem := part.method.check_end(part, stepped=any(part.steps)):
                 rank_zero_warn(f"the run ended at step {trainer.global_step} {problem}")
 

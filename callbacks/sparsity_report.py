@@ -14,8 +14,8 @@ from .compatibility import check_in_place
 from .parts.part import Part
 from .sparsity import SparseWeight
 from .sparsity.masks.selection import matrices
-from .sparsity.masks.sharding import nonzero_entries
-from .sparsity.masks.zeros import count_outside, fetch
+from .sparsity.masks.sharding import local_shard, nonzero_entries
+from .sparsity.masks.zeros import all_finite, count_outside, fetch
 from .start import refuse_counts, union
 from .weight_averages import check_averages
 
@@ -125,6 +125,22 @@ def unconnected(layer: SparseWeight, mask: Tensor) -> Tensor:
     return (~rows.any(1)).count_nonzero()
 
 
+def _cause_of_leaks(parts: Sequence[Part]) -> str:
+    """Return what can be told of why weights outside the masks are not 0."""
+    weights = [weight for part in parts for weight in part.weights.values()]
+    if all_finite([local_shard(weight) if isinstance(weight, DTensor) else weight.detach() for weight in weights]):
+        return (
+            "something other than a step of the Trainer's optimizers writes to the weights, or to gradients after they "
+            "were masked, such as another optimizer, an average that is copied back, or a hook"
+        )
+    if any(weight.element_size() == 2 for weight in weights):
+        return (
+            "weights are NaN or infinite. In half precision the eps of Adam and its like is 0, and 0 is divided by 0: "
+            "use precision='bf16-mixed' or '16-mixed', or an eps of 1e-4"
+        )
+    return "weights are NaN or infinite, so that the training has diverged: lower the learning rate, or clip gradients"
+
+
 def report_sparsity(
     trainer: pl.Trainer, module: nn.Module, parts: Sequence[Part], averaging: Sequence[pl.Callback]
 ) -> None:
@@ -148,8 +164,7 @@ def report_sparsity(
     if leaks:
         raise RuntimeError(
             f"{leaks} weights outside the masks are not 0 at step {step} (sparsity {1 - actual / size:.6f} instead of "
-            f"{1 - wanted / size:.6f}): something other than a step of the Trainer's optimizers writes to the weights, "
-            "or to gradients after they were masked"
+            f"{1 - wanted / size:.6f}): {_cause_of_leaks(parts)}"
         )
     if averaging:
         check_averages(averaging, union(parts), step)

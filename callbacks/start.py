@@ -26,6 +26,8 @@ from .sparsity.masks.zeros import count_outside
 from .trained import warn_of_copies
 from .weight_averages import apply_to_averages, epochs_without_steps
 
+COMPILED = "_orig_mod."  # what torch.compile puts into the names of a module's parameters
+
 
 def plan(parts: Sequence[Part], module: nn.Module, optimizers: Sequence[Optimizer] | None = None) -> None:
     """Let each part select its weights of a module, of those that ``optimizers`` hold when there are some.
@@ -125,6 +127,8 @@ def _given(part: Part) -> Masks | None:
     if isinstance(source, Mapping) and not source:
         raise ValueError("masks_from is empty: give masks, or leave it out to draw them from sparsity")
     masks = source if isinstance(source, Masks) else read_masks(source)
+    names = {name.replace(COMPILED, ""): name for name in part.weights}
+    masks = Masks({names.get(name.replace(COMPILED, ""), name): mask for name, mask in masks.items()})
     check_fit(masks, part.weights, f"masks_from {str(source)!r}")
     return masks
 
@@ -203,11 +207,15 @@ def enter_run(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Sequenc
                 f"the checkpoint counts the steps of {len(part.steps)} optimizers, but "
                 f"{type(pl_module).__name__}.configure_optimizers made {len(trainer.optimizers)}"
             )
-        part.enter_run(total, fresh=fresh)
-        if not trainer.fast_dev_run and not _updates(part.method.window, total):  # type: ignore[attr-defined]
+        window, length = part.method.window, total
+        trial = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # Lightning does not declare it
+        if trial and 1 < window.stop < math.inf:
+            length = max(total, window.stop)  # a few steps of a run that will be long enough
+        part.enter_run(length, fresh=fresh)
+        if not trial and not _updates(window, total):
             rank_zero_warn(
                 f"{type(part.method).__name__} updates no masks in a run of {total:.0f} steps with "
-                f"{part.method.window}: the masks stay as they were drawn. Choose a window with a smaller every"
+                f"{window}: the masks stay as they were drawn. Choose a window with a smaller every"
             )
 
 

@@ -45,7 +45,8 @@ def nothing(network: nn.Module) -> Arm:  # noqa: ARG001  # has the arguments of 
 
 def rigl(network: nn.Module) -> Arm:  # noqa: ARG001
     # The defaults are a mask update every 100 steps, of which the callback counts those that it sees, and a measurement
-    # every 50; the window of the Trainer's logging is twice as wide, since the arm is off in every other turn.
+    # every 50; the window of the Trainer's logging is twice as wide, since the arm is off in every other turn. An
+    # update reports too, here in a step of its own.
     return Arm([RigL(SPARSITY, window=UpdateWindow(PERIOD, stop=10**9)), GradientFlowMonitor(every_n_steps=50)])
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from fits import trainer
-from pytorch_lightning.callbacks import BackboneFinetuning
+from pytorch_lightning.callbacks import BackboneFinetuning, ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
@@ -144,7 +145,7 @@ def test_a_target_network_is_never_masked_and_is_named_when_it_is_no_copy_any_mo
     assert zeros(matrices(module.target)) < 0.1
 
 
-def test_resuming_and_fitting_again_leave_the_same_weights_dense(tmp_path: Any) -> None:
+def test_resuming_and_fitting_again_leave_the_same_weights_dense(tmp_path: Path) -> None:
     module, owner = Transfer(), RigL(0.9, window=WINDOW)
     with pytest.warns(UserWarning, match="the loss does not depend on"):
         fit(module, owner, max_steps=8).save_checkpoint(tmp_path / "epoch.ckpt")
@@ -519,3 +520,44 @@ def test_gradients_that_are_sparse_tensors_are_refused() -> None:
     module = nn.Sequential(nn.Embedding(50, 32, sparse=True), nn.Linear(32, 2))
     with pytest.raises(ValueError, match=r"'0\.weight' has gradients that are sparse tensors"):
         select(module, include=["0.weight", "1.weight"])
+
+
+# --- what a fit says --------------------------------------------------------------------------------
+
+
+def test_a_best_checkpoint_from_before_the_pruning_is_warned_of(tmp_path: Path) -> None:
+    class Validated(Classifier):
+        def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+            self.log("epochs", torch.tensor(float(self.current_epoch)))  # lower is better: the first epoch is the best
+
+    best = ModelCheckpoint(tmp_path, monitor="epochs")
+    fitted = trainer([GradualPruning(0.9, window=PruningWindow(2, start=0.5)), best], enable_checkpointing=True)
+    with pytest.warns(UserWarning, match=r"has a sparsity of 0\.0000, but the fit ends with 0\.89.*'epochs' was best"):
+        fitted.fit(Validated(), data(), data())
+
+
+def test_masks_of_a_compiled_module_fit_the_plain_one(tmp_path: Path) -> None:
+    module = Classifier()
+    module.network = torch.compile(module.network, backend="eager")
+    fit(module, RigL(0.9, window=WINDOW)).save_checkpoint(tmp_path / "compiled.ckpt")
+    plain = SparseTraining(masks_from=tmp_path / "compiled.ckpt")
+    fit(Classifier(), plain)
+    assert plain.masks.sparsity == pytest.approx(0.9, abs=1e-3)
+
+
+def test_a_trial_of_a_few_steps_needs_no_window_that_ends_in_it() -> None:
+    pruning = GradualPruning(0.9, window=PruningWindow(100, start=300, stop=700))
+    trainer([pruning], fast_dev_run=True).fit(Classifier(), data())
+    with pytest.raises(ValueError, match="ends after the run of 20 steps"):
+        fit(Classifier(), pruning)
+
+
+def test_weights_that_are_not_numbers_are_said_to_be_that() -> None:
+    half = Classifier(optimizer=lambda parameters: AdamW(parameters, lr=1e-3, eps=1e-8))
+    with pytest.raises(RuntimeError, match=r"weights are NaN or infinite\. In half precision the eps of Adam"):
+        fit(half, SparseTraining(0.9), precision="16-true")
+
+
+def test_frozen_weights_are_named_when_nothing_is_left() -> None:
+    with pytest.raises(ValueError, match=r"leave nothing to make sparse .* Frozen are 0\.weight, 2\.weight, 4\.weight"):
+        select(layers().requires_grad_(False))

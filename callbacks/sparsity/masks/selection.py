@@ -18,7 +18,7 @@ from .sparse_weight import SparseWeight
 
 # The layers whose matrices are sparse unless told otherwise; subclasses included.
 WEIGHTED_LAYERS = (nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
-# Those of their parameters that multiply the input, with the names that spectral_norm and parametrizations give.
+# Their parameters that multiply the input, also as spectral_norm and parametrizations name them.
 MATRIX_OF_A_LAYER = re.compile(
     r"original\d*|(weight|in_proj_weight|[qkv]_proj_weight|weight_(ih|hh|hr)(_l\d+(_reverse)?)?)(_orig|_[gv])?"
 )
@@ -68,8 +68,7 @@ def select(
         module: any module.
         include: patterns of what to make sparse.
         exclude: patterns of what to leave dense.
-        transposed: patterns of layers of other libraries whose dimension 0 holds the inputs, as ``Conv1D`` of
-            transformers does, which is known. Structured methods and dead units need to know.
+        transposed: patterns of layers of other libraries whose dimension 0 holds the inputs.
 
     Raises:
         ValueError: a pattern matches nothing; nothing is selected; a name asks for a parameter of
@@ -98,10 +97,12 @@ def select(
             _refuse_computed(module, name, owner, by_name=name in include)
         selected[one.names[0]] = _sparse_weight(one, turned=any(map(one.matches, transposed)))
     if not selected:
+        frozen = [name for name, matrix in matrices(module).items() if not matrix.requires_grad]
         raise ValueError(
             f"include={include} and exclude={exclude} leave nothing to make sparse in "
             f"{type(module).__name__}: biases, norms, embeddings, depth-wise convolutions and frozen or "
             "unknown parameters are taken only by their exact name, if at all"
+            + (f". Frozen are {', '.join(frozen[:4])}{', ...' if len(frozen) > 4 else ''}" if frozen else "")
         )
     return selected
 
@@ -220,8 +221,7 @@ def _dense_as(name: str, owner: nn.Module, one: _Owned, include: Sequence[str]) 
 
 
 def _is_bias(name: str) -> bool:
-    own = name.rpartition(".")[2]
-    return own.startswith("bias") or own.endswith("bias")
+    return name.endswith("bias") or name.rpartition(".")[2].startswith("bias")
 
 
 def _is_conv1d(owner: nn.Module) -> bool:
