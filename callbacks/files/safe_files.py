@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,11 +77,12 @@ def whole_file(path: Path, *, by_several: bool = False) -> Iterator[Path]:
 
     Args:
         path: the file; its folder is made.
-        by_several: whether several processes may write it at the same time. Each then has a part of its own. If it is
-            killed, the part stays, while a common part is overwritten by the next process that writes the file.
+        by_several: whether several processes or threads may write it at the same time. Each then has a part of its
+            own. If it is killed, the part stays, while a common part is overwritten by the next process that writes
+            the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part") if by_several else part_of(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part") if by_several else part_of(path)
     try:
         yield part
         put_in_place(part, path)

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
+from . import checksums
 from .positions import CODES, ENTRIES_PER_BYTE
 
-FORMAT = "sparse-lightning 1"
+FORMAT = "sparse-lightning 2"
+OLDER = "sparse-lightning 1"  # has no checksums of values
 PARTS = ("values", *CODES)
-
-Codes = Mapping[str, Mapping[str, Tensor]]
-"""The code of the positions of each sparse weight, by name, as :func:`.positions.encode` returns it."""
+ENTRIES = ("format", "shapes", "same", "checksum")
 
 
 class Header(NamedTuple):
-    """The shapes of the sparse weights, and which tensors are the same as others, by name."""
+    """What a file says of its tensors.
+
+    Attributes:
+        shapes: the shape of each sparse weight, by name.
+        same: the names of tensors that are others under a second name, with the names of those.
+        checksums: that of each tensor in the file, by its name there; None in a file of version 1.
+    """
 
     shapes: dict[str, list[int]]
     same: dict[str, str]
+    checksums: dict[str, str] | None
 
 
-def write_header(header: Header, codes: Codes) -> dict[str, str]:
+def write_header(header: Header) -> dict[str, str]:
     """Return the metadata of a file."""
-    metadata = {"format": FORMAT, "shapes": json.dumps(header.shapes), "same": json.dumps(header.same)}
-    return {**metadata, "checksum": _checksum(metadata, codes)}
+    parts = {entry: json.dumps(value) for entry, value in header._asdict().items()}
+    return {"format": FORMAT, **parts, "checksum": checksums.of_texts(*parts.values())}
 
 
 def read_header(metadata: Mapping[str, str], names: set[str], nbytes: int) -> Header:
@@ -43,33 +47,31 @@ def read_header(metadata: Mapping[str, str], names: set[str], nbytes: int) -> He
     Raises:
         ValueError: the metadata does not belong to these tensors, or claims more than a file of this size can hold.
     """
-    if metadata.get("format") != FORMAT:
+    older = metadata.get("format") == OLDER
+    if not older and metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-    if unknown := sorted(metadata.keys() - {"format", "shapes", "same", "checksum"}):
+    if unknown := sorted(metadata.keys() - {*ENTRIES, *(() if older else ("checksums",))}):
         raise ValueError(f"its header has an entry {unknown[0]!r}, which the format does not know")
-    header = Header(_entry(metadata, "shapes"), _entry(metadata, "same"))
+    known = None if older else _entry(metadata, "checksums")
+    header = Header(_entry(metadata, "shapes"), _entry(metadata, "same"), known)
+    if known is not None:
+        texts = (metadata["shapes"], metadata["same"], metadata["checksums"])
+        check_equal("its header", metadata.get("checksum"), checksums.of_texts(*texts))
     _check_shapes(header.shapes, names, nbytes)
     _check_names(header, names)
+    if known is not None and known.keys() != names:
+        raise ValueError(f"it has no checksum of {min(names ^ known.keys())!r}, or nothing else of it")
     return header
 
 
-def check_checksum(metadata: Mapping[str, str], codes: Codes) -> None:
-    """Refuse positions that are not those that were written, if the header has a checksum.
+def check_equal(what: str, said: object, right: str) -> None:
+    """Refuse what has another checksum than the file says.
 
     Raises:
         ValueError: the checksum is another.
     """
-    if metadata.get("checksum", right := _checksum(metadata, codes)) != right:
-        raise ValueError(f"its checksum is {metadata['checksum']!r}, but that of its positions is {right!r}")
-
-
-def _checksum(metadata: Mapping[str, str], codes: Codes) -> str:
-    """Return the checksum of all that says which weights are active."""
-    total = zlib.crc32(f"{metadata['shapes']}{metadata['same']}".encode())
-    for code in codes.values():
-        for part in (part for part in CODES if part in code):
-            total = zlib.crc32(code[part].numpy().tobytes(), total)
-    return f"{total:08x}"
+    if said != right:
+        raise ValueError(f"{what} has the checksum {right!r}, where {said!r} is in its header: a bit of it has changed")
 
 
 def _check_shapes(shapes: Mapping[str, Any], names: set[str], nbytes: int) -> None:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from callbacks import read_masks
 from callbacks.packed import load_sparse, read_sparse, save_sparse
+from callbacks.packed.checksums import of_positions
+from callbacks.packed.positions import CODES
 from callbacks.sparsity import Masks
 
 READERS = {"read_sparse": lambda path: read_sparse(path).masks, "read_masks": read_masks}
@@ -50,6 +52,21 @@ def test_the_file_is_read_and_has_both_codes(tmp_path: Path) -> None:
     assert codes == {"values", "bits", "high", "low", ""}
     for read in READERS.values():
         assert same(read(tmp_path / "good"), masks)
+
+
+def save_version_1(path: Path) -> Masks:
+    """Writes the file as an earlier release did: with one checksum, of all that says which weights are active."""
+    masks, tensors, header = save(path), load_file(path), header_of(path)
+    with safe_open(path, framework="pt") as file:
+        in_order = list(file.keys())
+    codes = {
+        name: {part: tensors[key] for part in CODES if (key := f"{name}::{part}") in in_order}
+        for name in json.loads(header["shapes"])
+    }
+    del header["checksums"]
+    checksum = of_positions(header["shapes"], header["same"], codes)
+    save_file(tensors, path, {**header, "format": "sparse-lightning 1", "checksum": checksum})
+    return masks
 
 
 def header_of(path: Path) -> dict[str, str]:
@@ -163,7 +180,8 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "a weight that is also there as it is": (put("few.weight", torch.zeros(9, 61)), "'few.weight' .*twice"),
     # the header
     "no format": (without("format"), "format is None"),
-    "a later format": (put("format", "sparse-lightning 2"), "format is 'sparse-lightning 2'"),
+    "a later format": (put("format", "sparse-lightning 3"), "format is 'sparse-lightning 3'"),
+    "the format of another version": (put("format", "sparse-lightning 2"), "'checksums'"),
     "an entry that nobody knows": (put("checksun", "00000000"), "an entry 'checksun'"),
     "no shapes": (without("shapes"), "shapes"),
     "shapes that are no JSON": (put("shapes", "{'few.weight': [9, 61]}"), "shapes"),
@@ -198,11 +216,15 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
 }
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("damage", list(DAMAGE))
-def test_both_readers_refuse_the_same_damage_in_one_line(tmp_path: Path, damage: str) -> None:
-    save(tmp_path / "good")
+def test_both_readers_refuse_the_same_damage_in_one_line(tmp_path: Path, damage: str, version: int) -> None:
+    (save_version_1 if version == 1 else save)(tmp_path / "good")
     content = {**load_file(tmp_path / "good"), **header_of(tmp_path / "good")}
     change, reason = DAMAGE[damage]
+    reason = reason if version == 1 else ""  # the checksums see most of it first
+    if damage == "the format of another version" and version == 2:
+        change = put("format", "sparse-lightning 1")
     change(content)
     header = {name: text for name, text in content.items() if isinstance(text, str)}
     save_file({name: tensor for name, tensor in content.items() if name not in header}, tmp_path / "bad", header)
@@ -276,10 +298,35 @@ def test_damaged_bytes_are_refused_by_both_or_leave_the_masks(tmp_path_factory, 
         assert same(second, masks)
 
 
+@pytest.mark.filterwarnings("ignore:.*without checksums of its values")
 def test_files_without_a_checksum_are_read(tmp_path: Path) -> None:
-    masks = save(tmp_path / "new")
+    masks = save_version_1(tmp_path / "new")
     header = {entry: text for entry, text in header_of(tmp_path / "new").items() if entry != "checksum"}
     save_file(load_file(tmp_path / "new"), tmp_path / "old", header)
-    for read in READERS.values():
-        assert same(read(tmp_path / "old"), masks)
-    load_sparse(tmp_path / "old", Tied())
+    for file in ("new", "old"):
+        for read in READERS.values():
+            assert same(read(tmp_path / file), masks)
+        load_sparse(tmp_path / file, Tied())
+
+
+def test_a_note_says_that_the_values_of_an_earlier_release_cannot_be_verified(tmp_path: Path) -> None:
+    save_version_1(tmp_path / "old")
+    read_masks(tmp_path / "old")  # what says which weights are active has a checksum
+    with pytest.warns(UserWarning, match=r"old', without checksums of its values: .* save_sparse writes them"):
+        read_sparse(tmp_path / "old")
+
+
+def test_no_bit_of_a_file_changes_in_silence(tmp_path: Path) -> None:
+    save(tmp_path / "good")
+    content, expected = (tmp_path / "good").read_bytes(), read_sparse(tmp_path / "good").state
+    places = torch.randint(8 * len(content), (300,), generator=torch.Generator().manual_seed(0)).tolist()
+    refused = 0
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        (tmp_path / "bad").write_bytes(flipped)
+        try:
+            assert same(read_sparse(tmp_path / "bad").state, expected)
+        except ValueError:
+            refused += 1
+    assert refused > 290  # the rest are spaces that fill the header
