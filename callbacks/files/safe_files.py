@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +11,7 @@ from typing import Any
 
 import torch
 
-# What torch and pickle raise when bytes of a file are not those that were written.
-DAMAGE = (
-    *(pickle.UnpicklingError, EOFError, RuntimeError, ValueError),
-    *(LookupError, TypeError, AttributeError, AssertionError, OverflowError),
-)
+from .verify import check_archive, check_tensors
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -51,12 +46,18 @@ def read_safely(path: str | Path, kind: str = "checkpoint") -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no {kind} {str(path)!r}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGE as error:
+        check_archive(Path(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        check_tensors(content, Path(path).stat().st_size)
+    except PermissionError:
+        raise
+    except Exception as error:  # damaged bytes raise whatever reading them runs into
         raise ValueError(
-            f"{str(path)!r} cannot be read as a {kind}: it is damaged, or holds objects other than tensors and "
-            "plain values (keep those out of the checkpoint: save_hyperparameters(ignore=[...]))"
+            f"{str(path)!r} cannot be read as a {kind}: it is damaged ({' '.join(str(error).split())[:200]}), or holds "
+            "objects other than tensors and plain values (keep those out of the checkpoint: "
+            "save_hyperparameters(ignore=[...]))"
         ) from error
+    return content
 
 
 def write_whole(value: object, path: Path) -> None:

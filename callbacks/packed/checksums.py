@@ -17,7 +17,7 @@ Codes = Mapping[str, Mapping[str, Tensor]]
 def of_tensor(key: str, tensor: Tensor) -> str:
     """Return the CRC-32 of a tensor's name in the file, its type, its shape and its bytes, as eight digits."""
     total = zlib.crc32(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
-    return f"{zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), total):08x}"
+    return f"{zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, total):08x}"
 
 
 def of_texts(*texts: str) -> str:

@@ -110,15 +110,15 @@ def _content(file: Any, path: Path, values: bool) -> SparseState:
             whole = torch.zeros(size, dtype=active.dtype, device="cpu")
             whole[positions] = active
             state[name] = whole.view(shape)
+    if header.checksums is None and "checksum" in metadata:  # the oldest files have none
+        right = of_positions(metadata["shapes"], metadata["same"], codes)
+        check_equal("what says which weights are active", metadata["checksum"], right)
     if header.checksums is None and values:
         warnings.warn(
             f"an earlier release wrote {str(path)!r}, without checksums of its values: whether they are those that "
             "were saved cannot be told. save_sparse writes them with checksums",
             stacklevel=4,
         )
-    if header.checksums is None and "checksum" in metadata:  # the oldest files have none
-        right = of_positions(metadata["shapes"], metadata["same"], codes)
-        check_equal("what says which weights are active", metadata["checksum"], right)
     state.update({name: state[other] for name, other in header.same.items() if values})
     masks.update({name: masks[other] for name, other in header.same.items() if other in masks})
     return SparseState(state, masks)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import random
+import threading
+import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from callbacks import read_masks, read_spectrum
 from callbacks.files.safe_files import read_checkpoint, whole_file, write_whole_text
@@ -65,3 +69,73 @@ def test_several_processes_may_write_one_file(tmp_path: Path) -> None:
         part.write_text("ours")
     assert (tmp_path / "file").read_text() == "ours"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_bit_of_a_checkpoint_changes_in_silence(tmp_path: Path) -> None:
+    path, good, generator = tmp_path / "bad.ckpt", content(zipped=True), random.Random(0)
+    expected = repr(torch.load(io.BytesIO(good), weights_only=True))
+    for _ in range(300):
+        damaged = bytearray(good)
+        damaged[generator.randrange(len(good))] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        assert refusal(read_checkpoint, path) or repr(read_checkpoint(path)) == expected
+
+
+def test_a_bit_of_a_weight_is_seen(tmp_path: Path) -> None:
+    path, weights = tmp_path / "bad.ckpt", torch.arange(1000.0)
+    torch.save({"state_dict": {"weight": weights}}, path)
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.find(weights.numpy().tobytes()) + 10] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"bad.ckpt' cannot .* damaged \(its record 'bad/data/0' is not what was"):
+        read_checkpoint(path)
+
+
+def test_without_checksums_of_torch_nothing_can_be_seen_and_nothing_is_refused(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"state_dict": {"weight": torch.ones(3)}}, tmp_path / "good.ckpt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read_checkpoint(tmp_path / "good.ckpt")["state_dict"]["weight"], torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (torch.zeros(1).expand(2**20, 2**15), r"\(1048576, 32768\), more than a file of \d+ bytes can be of"),
+        (torch.empty(3, 5, device="meta"), r"\(3, 5\) on the meta device"),
+    ],
+    ids=["strides of 0", "meta"],
+)
+def test_a_tensor_that_the_file_cannot_hold_is_refused(tmp_path: Path, tensor: Tensor, said: str) -> None:
+    torch.save({"state_dict": {}, "callbacks": [{"of": (tensor,)}]}, tmp_path / "huge.ckpt")
+    with pytest.raises(ValueError, match=f"huge.ckpt' .*{said}"):
+        read_checkpoint(tmp_path / "huge.ckpt")
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"weight": torch.zeros(10**6)}}, tmp_path / "good.ckpt")
+    bad = zipfile.ZipFile(tmp_path / "bad.ckpt", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "good.ckpt") as good, bad:
+        for record in good.infolist():
+            bad.writestr(record.filename, good.read(record))
+    with pytest.raises(ValueError, match=r"bad.ckpt' .* is compressed, which torch.save never does"):
+        read_checkpoint(tmp_path / "bad.ckpt")
+
+
+def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path: Path) -> None:
+    begin = threading.Barrier(4)
+
+    def write(number: int) -> None:
+        begin.wait()
+        for _ in range(20):
+            with whole_file(tmp_path / "file", by_several=True) as part, part.open("w") as file:
+                for _ in range(100):
+                    file.write(str(number))
+                    file.flush()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert (tmp_path / "file").read_text() in [100 * str(number) for number in range(4)]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -204,3 +204,66 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, shape: object) -> None:
         read_sparse(tmp_path / "bad")
     with pytest.raises(ValueError, match="cannot be read"):
         read_masks(tmp_path / "bad")
+
+
+class TiedHead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(50, 8)
+        self.head = nn.Linear(8, 50)
+        self.head.weight = self.embedding.weight
+
+
+@pytest.mark.parametrize("names", [["head.weight"], ["embedding.weight"], ["embedding.weight", "head.weight"]])
+def test_a_mask_under_any_name_of_a_weight_is_written(names: list[str], tmp_path: Path) -> None:
+    module, mask = TiedHead(), drawn(400, 0.1, seed=0).view(50, 8)
+    with torch.no_grad():
+        module.head.weight *= mask
+    save_sparse(module, tmp_path / "net", masks=dict.fromkeys(names, mask))
+    found = read_sparse(tmp_path / "net").masks
+    assert torch.equal(found["embedding.weight"], mask)
+    assert torch.equal(found["head.weight"], mask)
+
+
+def test_two_masks_of_one_weight_are_refused(tmp_path: Path) -> None:
+    module = TiedHead()
+    nn.init.zeros_(module.head.weight)
+    masks = {name: drawn(400, 0.1, seed).view(50, 8) for seed, name in enumerate(["embedding.weight", "head.weight"])}
+    with pytest.raises(ValueError, match="'head.weight' and 'embedding.weight' are one weight, but masks has two"):
+        save_sparse(module, tmp_path / "net", masks=masks)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16, torch.complex64])
+def test_a_weight_of_any_type_comes_back(dtype: torch.dtype, tmp_path: Path) -> None:
+    layer = nn.Linear(40, 30, bias=False)
+    values = (torch.randint(1, 9, (30, 40)) * drawn(1200, 0.1, seed=0).view(30, 40)).to(dtype)
+    layer.weight = nn.Parameter(values, requires_grad=False)
+    save_sparse(layer, tmp_path / "net")
+    state, masks = read_sparse(tmp_path / "net")
+    assert state["weight"].dtype == dtype
+    assert torch.equal(state["weight"].view(torch.uint8), values.view(torch.uint8))
+    assert torch.equal(masks["weight"], values != 0)
+
+
+def test_extra_state_is_refused_by_name(tmp_path: Path) -> None:
+    class Scaled(nn.Linear):
+        def get_extra_state(self) -> dict[str, float]:
+            return {"scale": 2.0}
+
+    with pytest.raises(ValueError, match="'_extra_state' in the state_dict is a dict, .* plain tensors"):
+        save_sparse(Scaled(3, 2), tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_module_on_meta_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'weight' is on meta"):
+        save_sparse(nn.Linear(3, 2, device="meta"), tmp_path / "net")
+
+
+def test_a_module_that_the_file_does_not_fit_keeps_its_values(tmp_path: Path) -> None:
+    save_sparse(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)), tmp_path / "net")
+    other = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 4))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(ValueError, match=r"net' is of another network"):
+        load_sparse(tmp_path / "net", other)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
