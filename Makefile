@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart quickstart-pose test test-long conformance check bench results
+.PHONY: quickstart quickstart-pose test test-long conformance fuzz check bench results
 
 # three short LeNet-5 runs on MNIST: about two minutes on two cores
 quickstart: .venv/.installed
@@ -18,6 +18,10 @@ test: .venv/.installed
 # those that take minutes each; DATA_ROOT names the folder of real data sets
 test-long: .venv/.installed
 	$(BIN)/python -m pytest -m long
+
+# 10,000 damaged files, each refused in a line or read: some three minutes
+fuzz: .venv/.installed
+	PYTHONPATH=.:tests $(BIN)/python tests/fuzz.py
 
 # every method in every setting that matters, also on two processes and compiled: some ten minutes
 conformance: .venv/.installed

@@ -16,11 +16,23 @@ from .cli import main as run
 from .run.command import command_parser, run_old_form
 from .run.configuration import seed_arguments
 from .run.provenance import provenance
-from .run.rows import append_row, runs_without_rows
+from .run.rows import CONFIGURATION, append_row, check_rows, runs_without_rows
+from .run.yaml_files import configuration_hash
 
 RESULTS = Path("experiments/results/mnist.csv")
 COLUMNS = [
-    *("config", "data", "seed", "steps", "test_acc", "sparsity", "forward_flops", "forward_ratio", "train_ratio"),
+    *(
+        "config",
+        CONFIGURATION,
+        "data",
+        "seed",
+        "steps",
+        "test_acc",
+        "sparsity",
+        "forward_flops",
+        "forward_ratio",
+        "train_ratio",
+    ),
     *("minutes", "commit", "versions", "machine"),
 ]
 
@@ -34,12 +46,14 @@ def reproduce(configs: list[Path], seeds: list[int], results: Path, more: Sequen
         results: CSV file.
         more: arguments of the command line besides the file's.
     """
-    for config, seed in runs_without_rows(configs, seeds, results):
+    check_rows(results, COLUMNS)
+    for config, seed in runs_without_rows(configs, seeds, results, more):
         source = provenance()
         start = time.perf_counter()
         cli = run(["fit", "--config", str(config), *seed_arguments(config, seed), *more])
         row = {
             "config": config.stem,
+            CONFIGURATION: configuration_hash(config, more),
             "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
             "seed": seed,
             "steps": cli.trainer.global_step,

@@ -38,6 +38,11 @@ def write_mnist(root: Path, train: int = 64, test: int = 32, seed: int = 0) -> P
     return root
 
 
+def write_mat(path: Path, **variables: Any) -> None:
+    """Writes variables compressed, as in all official files."""
+    savemat(path, variables, do_compression=True)
+
+
 def write_photo(path: Path, width: int, height: int, dot: NDArray[np.float64]) -> None:
     """Writes a dark, noisy image with one bright dot, at 0-based (x, y) px."""
     y, x = np.mgrid[:height, :width]
@@ -57,7 +62,11 @@ def write_lsp(root: Path, count: int = 12, seed: int = 0) -> NDArray[np.float64]
         joints[n] = generator.uniform(8, (width - 8, height - 8), (14, 2))
         write_photo(folder / "images" / f"im{n + 1:04d}.jpg", width, height, joints[n, 13])
     occluded = generator.random((count, 14, 1)) < 0.1
-    savemat(folder / "joints.mat", {"joints": np.concatenate([joints + 1, occluded], 2).transpose(2, 1, 0)})
+    savemat(
+        folder / "joints.mat",
+        {"joints": np.concatenate([joints + 1, occluded], 2).transpose(2, 1, 0)},
+        do_compression=True,
+    )
     return joints
 
 
@@ -70,7 +79,11 @@ def write_lspet(root: Path, count: int = 10, seed: int = 1) -> tuple[NDArray[np.
     for n in range(count):
         write_photo(folder / "images" / f"im{n + 1:05d}.jpg", 120, 140, joints[n, 13])
     junk = np.where(labelled[..., None], joints + 1, generator.uniform(-90, 0, joints.shape))
-    savemat(folder / "joints.mat", {"joints": np.concatenate([junk, labelled[..., None]], 2).transpose(1, 2, 0)})
+    savemat(
+        folder / "joints.mat",
+        {"joints": np.concatenate([junk, labelled[..., None]], 2).transpose(1, 2, 0)},
+        do_compression=True,
+    )
     return joints, labelled
 
 
@@ -111,7 +124,9 @@ def write_mpii(root: Path, images: dict[str, list[dict[str, Any]]], test_images:
         )
     )
     train = np.array([[name not in test_images for name in images]], np.uint8)
-    savemat(path, {"RELEASE": structs({"annolist": annotations, "img_train": train, "version": "12"})})
+    savemat(
+        path, {"RELEASE": structs({"annolist": annotations, "img_train": train, "version": "12"})}, do_compression=True
+    )
     return path
 
 
@@ -259,7 +274,7 @@ def write_validation_classes(root: Path, wnids: list[str], *, devkit: bool) -> N
     text = "".join(f"{numbers[wnid]}\n" for wnid in wnids).encode()
     write_files(folder, {"ILSVRC2012_validation_ground_truth.txt": text})
     synsets = structs(*({"ILSVRC2012_ID": number, "WNID": wnid} for wnid, number in numbers.items()))
-    savemat(folder / "meta.mat", {"synsets": synsets.T})
+    write_mat(folder / "meta.mat", synsets=synsets.T)
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,8 @@ from callbacks.files.safe_files import whole_file
 from datamodules.files.matlab import read_mat
 from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol, head_size, torso_size
 from lightning_modules.pose.scores import normalized_errors
+
+from ..run.command import one_line
 
 KEYS = ("pred", "target", "visible", "size")
 LSP_IMAGES, LSP_TRAINING = 2000, 1000
@@ -84,8 +84,10 @@ def _read_npz(path: Path) -> Predictions:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {key: file[key] for key in KEYS if key in file}
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"'{path}' cannot be read as .npz: {error}; write it with numpy.savez") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy and zipfile raise whatever damaged bytes run into
+        raise ValueError(f"'{path}' cannot be read as .npz: {one_line(error)}; write it with numpy.savez") from error
     shapes = {"pred": (None, None, 2), "target": (None, None, 2), "visible": (None, None), "size": (None,)}
     pred, target, visible, size = (_array(path, arrays, key, shapes[key]) for key in KEYS)
     return Predictions(_float(pred), _float(target), _flags(path, "visible", visible), _float(size))

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 
 from callbacks import ExactResume
+from callbacks.files.safe_files import write_whole_text
 from callbacks.observer import callbacks_of
 from callbacks.owner_of import masks_of
 from callbacks.sparsity import multiply_adds
@@ -21,8 +22,9 @@ from lightning_modules.pose.protocols import LSP, MPII, PoseProtocol
 
 from ..run.configuration import RunCLI, seed_arguments
 from ..run.provenance import provenance
-from ..run.rows import append_row, read_rows, runs_without_rows, write_rows
+from ..run.rows import CONFIGURATION, append_row, check_rows, read_rows, runs_without_rows, write_rows
 from ..run.tracking import begin_runs, finish_wandb, set_wandb_mode
+from ..run.yaml_files import configuration_hash
 from .evaluate import Evaluation, evaluate
 from .page import PARTS
 from .pose_pictures import PosePictures
@@ -31,7 +33,18 @@ from .trained import predict_test
 
 PROTOCOL_OF_DATA: dict[str, PoseProtocol] = {"LSP": LSP, "MPII": MPII, "SyntheticPose": LSP}
 COLUMNS = [
-    *("config", "data", "seed", "steps", "train_people", "test_people", "parameters", "gmac", "sparsity"),
+    *(
+        "config",
+        CONFIGURATION,
+        "data",
+        "seed",
+        "steps",
+        "train_people",
+        "test_people",
+        "parameters",
+        "gmac",
+        "sparsity",
+    ),
     *("active_gmac", "score", "low", "high", "score_no_flip", "mirrored_share", "either_side", "auc"),
     *(*PARTS, "minutes", "commit", "versions", "machine"),
 ]
@@ -73,6 +86,7 @@ def reproduce(
         The row of the run, and the alphas of its kinematic updates, in a row for each of at most 20 steps.
     """
     source = provenance()
+    _check_folder(folder, configuration_hash(config, more))
     cli, minutes = _fit(config, seed, folder, more)
     protocol = PROTOCOL_OF_DATA[_data_name(cli)]
     evaluations = {}
@@ -83,6 +97,7 @@ def reproduce(
     write_predictions(predictions, folder / "preds.npz")
     row = {
         "config": config.stem,
+        CONFIGURATION: configuration_hash(config, more),
         "data": protocol.name if _data_name(cli) == protocol.name else "drawn figures",
         "seed": seed,
         "steps": cli.trainer.global_step,
@@ -95,6 +110,18 @@ def reproduce(
         **source,
     }
     return row, [{"config": config.stem, "seed": seed, **alphas} for alphas in alpha_rows(cli)]
+
+
+def _check_folder(folder: Path, configuration: str) -> None:
+    """Refuse a folder with a fit of another configuration, and note of which this one is."""
+    noted = folder.with_name(f"{folder.name}.configuration")  # beside the folder, which Lightning expects to be empty
+    before = noted.read_text(encoding="utf-8").strip() if noted.is_file() else configuration
+    if before != configuration:
+        raise ValueError(
+            f"{str(folder)!r} holds a fit of another configuration ({before} where this one is {configuration}): give "
+            "--folder another folder"
+        )
+    write_whole_text(configuration + "\n", noted)
 
 
 def _fit(config: Path, seed: int, folder: Path, more: list[str]) -> tuple[LightningCLI, float]:
@@ -175,11 +202,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(chosen: argparse.Namespace) -> None:
     """Train what has no row yet."""
-    for config, seed in runs_without_rows(chosen.configs, chosen.seeds, chosen.results):
+    more = [f"--{argument}" for argument in chosen.set]
+    check_rows(chosen.results, COLUMNS)
+    for config, seed in runs_without_rows(chosen.configs, chosen.seeds, chosen.results, more):
         set_wandb_mode()
         folder = chosen.folder / config.parent.name / config.stem / str(seed)
         try:
-            row, alphas = reproduce(config, seed, folder, [f"--{argument}" for argument in chosen.set])
+            row, alphas = reproduce(config, seed, folder, more)
         finally:
             finish_wandb()
         beside = chosen.results.with_name(f"{chosen.results.stem}_alphas.csv")

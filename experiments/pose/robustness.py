@@ -15,7 +15,7 @@ from rich.table import Table
 from datamodules.pose.people import People
 
 from ..run.provenance import provenance
-from ..run.rows import append_row
+from ..run.rows import append_row, check_rows
 from .evaluate import PROTOCOLS, evaluate
 from .trained import add_run_arguments, load_estimator, predict_test
 
@@ -65,6 +65,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(chosen: argparse.Namespace) -> None:
     """Print the table, and add a row for each box to the CSV file."""
+    if chosen.results:
+        check_rows(chosen.results, COLUMNS)
     source = provenance()
     cli = load_estimator(chosen.checkpoint, chosen.config)
     name = chosen.config.stem if chosen.config else chosen.checkpoint.stem

@@ -57,11 +57,11 @@ def read_metrics(path: Path) -> tuple[dict[str, MetricCurve], list[str]]:
                 if not cell or index == at:
                     continue
                 try:
-                    value, step = float(cell), int(row[at])
-                except ValueError:
+                    value, step = float(cell), np.int64(int(row[at]))
+                except (ValueError, OverflowError):  # no number, or none of this many digits
                     wrong += 1
                     continue
-                columns[index][0].append(step)
+                columns[index][0].append(int(step))
                 columns[index][1].append(value)
     curves = {
         header[index]: MetricCurve(np.array(steps, np.int64), np.array(values, np.float64))

@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from ...pages.inference_page import EAGER, OURS, milliseconds
 from ...run.command import command_parser, one_line
 from ...run.configuration import run_name
+from ...run.rows import check_rows
 from ...run.trained import load_trained
 from .footprint import footprint
 from .measured import Case, Measured, Timing
 from .networks import IMAGES, NETWORKS, sparse_network, sparsity_of, test_image
 from .peers import PEERS, Run, Subject, flattened, relative_error
-from .rows import append_rows
+from .rows import COLUMNS, append_rows
 
 SEED, ROUNDS, PAUSE = 0, 10, 0.01
 CALLS, TURN = 5, 0.05  # the least number of calls in a turn, and its least seconds
@@ -131,6 +132,8 @@ def main(args: Sequence[str] = ()) -> None:
     if min(chosen.batch, chosen.rounds) < 1:
         raise ValueError(f"--batch is {chosen.batch} and --rounds {chosen.rounds}; both are 1 or more")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    if chosen.results:
+        check_rows(chosen.results, COLUMNS)
     console = Console()
     peers = [name for name in PEERS if name in (OURS, EAGER[0], *chosen.peers)]
     alone = bool(chosen.network or chosen.checkpoint)

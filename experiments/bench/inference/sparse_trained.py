@@ -24,7 +24,7 @@ from lightning_modules.sparse_inference import load_sparse, save_sparse
 from ...pages.inference_page import EAGER, OURS
 from ...run.command import command_parser
 from ...run.configuration import run_name
-from ...run.rows import append_row
+from ...run.rows import append_row, check_rows
 from ...run.trained import load_trained
 from .networks import test_image
 from .peers import PEERS, Subject, flattened, relative_error
@@ -103,6 +103,8 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--results", type=Path, help="CSV file that rows are added to")
     chosen = parser.parse_args(args)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    if chosen.results:
+        check_rows(chosen.results, COLUMNS)
     for checkpoint in chosen.checkpoints:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning warns of loaders without workers

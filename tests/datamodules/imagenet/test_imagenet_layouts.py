@@ -169,7 +169,7 @@ def test_classes_of_numbered_images(tmp_path):
 def test_another_meta_mat_is_named(tmp_path, synsets):
     root = write_imagenet(tmp_path, "devkit")
     meta = root / "ILSVRC2012_devkit_t12" / "data" / "meta.mat"
-    savemat(meta, {"synsets": np.tile(synsets, (2, 1))})
+    savemat(meta, {"synsets": np.tile(synsets, (2, 1))}, do_compression=True)
     with pytest.raises(ValueError, match=rf"synsets in {meta} is not laid out like ImageNet's: .*; take the official"):
         find_images(root)
 

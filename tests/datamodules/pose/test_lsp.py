@@ -39,7 +39,7 @@ def change(root, folder, alter):
     path = root / folder / "joints.mat"
     table = loadmat(path)["joints"]
     altered = alter(table)
-    savemat(path, {"joints": table if altered is None else altered})
+    savemat(path, {"joints": table if altered is None else altered}, do_compression=True)
 
 
 def test_lsp_is_read_as_it_was_written(tmp_path):
@@ -200,7 +200,7 @@ def test_damaged_mat_files_are_named(root, content):
 
 
 def test_another_mat_file_is_named(root):
-    savemat(root / "lsp_dataset" / "joints.mat", {"points": np.zeros(3)})
+    savemat(root / "lsp_dataset" / "joints.mat", {"points": np.zeros(3)}, do_compression=True)
     with pytest.raises(ValueError, match=r"joints.mat has no variable 'joints'"):
         fake(root).setup()
 

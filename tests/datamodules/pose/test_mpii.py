@@ -109,7 +109,7 @@ def test_other_files_are_named(tmp_path):
             read_mpii_mat(path)
     from scipy.io import savemat
 
-    savemat(path, {"RELEASE": structs({"version": "12"})})
+    savemat(path, {"RELEASE": structs({"version": "12"})}, do_compression=True)
     with pytest.raises(ValueError, match=r"RELEASE in .* is not laid out like MPII's"):
         read_mpii_mat(path)
 

@@ -137,8 +137,8 @@ def lsp_files(folder: Path, **changes: Any) -> tuple[Path, Path]:
     joints = generator.uniform(1, 100, (3, 14, 2000))
     joints[2] = generator.integers(0, 2, (14, 2000))
     pred = joints[:2, :, 1000:] + generator.normal(0, 10, (2, 14, 1000))
-    scipy.io.savemat(folder / "pred.mat", {"pred": changes.get("pred", pred)})
-    scipy.io.savemat(folder / "joints.mat", {"joints": changes.get("joints", joints)})
+    scipy.io.savemat(folder / "pred.mat", {"pred": changes.get("pred", pred)}, do_compression=True)
+    scipy.io.savemat(folder / "joints.mat", {"joints": changes.get("joints", joints)}, do_compression=True)
     return folder / "pred.mat", folder / "joints.mat"
 
 
@@ -149,9 +149,11 @@ def mpii_files(folder: Path, people: int = 6, **changes: Any) -> tuple[Path, Pat
         "jnt_missing": (~visible).T.astype(np.uint8),
         "headboxes_src": np.array([[1.0, 1.0], [31.0, 41.0]])[..., None].repeat(people, 2),
     }
-    scipy.io.savemat(folder / "preds.mat", {"preds": changes.pop("preds", pred).astype(np.float32)})
+    scipy.io.savemat(
+        folder / "preds.mat", {"preds": changes.pop("preds", pred).astype(np.float32)}, do_compression=True
+    )
     truth = {key: value for key, value in (fields | changes).items() if value is not None}
-    scipy.io.savemat(folder / "gt.mat", truth)
+    scipy.io.savemat(folder / "gt.mat", truth, do_compression=True)
     return folder / "preds.mat", folder / "gt.mat"
 
 
