@@ -48,9 +48,7 @@ def test_a_row_is_that_of_a_whole_configuration(tmp_path: Path, configs: list[Pa
     append_row(rows, row_of(config), COLUMNS)
     config.write_text("name: a\ntrainer:\n  max_steps: 3\n")  # in other words
     assert list(runs_without_rows([config], [0, 1], rows)) == [(config, 1)]
-    said = (
-        r"rows.csv' has a row of 'a', seed 0, of another configuration \(\w{8} where '.*a.yaml' with --set is \w{8}"
-    )
+    said = r"rows.csv' has a row of 'a', seed 0, of another configuration \(\w{8} where '.*a.yaml' with --set is \w{8}"
     with pytest.raises(ValueError, match=said):
         list(runs_without_rows([config], [0], rows, ["--trainer.max_steps=4"]))
     config.write_text("trainer: {max_steps: 4}\nname: a\n")
@@ -63,9 +61,6 @@ def test_rows_of_an_earlier_release_get_the_new_column(tmp_path: Path, configs: 
     rows.write_text("config,seed\na,0")  # and without an end of its last line
     append_row(rows, row_of(configs[1]), COLUMNS)
     assert [row[CONFIGURATION] for row in read_rows(rows)] == ["", configuration_hash(configs[1])]
-        "a",
-        f"b{configuration_hash(configs[1])}",
-    ]
     assert list(runs_without_rows(configs, [0], rows)) == []
 
 
