@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from callbacks.observer import callbacks_of
 from callbacks.owner_of import masks_of
 
 from .dashboard import Dashboard
-from .run.command import PROGRAM
+from .run.command import PROGRAM, TRUST
 from .run.configuration import RunCLI
 from .run.console_tables import cost_table, sparsity_table
 from .run.progress import with_bars
@@ -65,14 +66,18 @@ class SparseCLI(RunCLI):
 def main(args: Sequence[str] | None = None) -> SparseCLI:
     """Run one command, as from the shell; ``args`` replaces the arguments of the command line.
 
+    With ``--trust``, anywhere among them, a checkpoint may name code outside this project and the installed packages.
+
     Example:
         >>> cli = main(["fit", "--config", "experiments/configs/mnist/lenet5_rigl.yaml"])  # doctest: +SKIP
     """
+    given = list(sys.argv[1:] if args is None else args)
     try:
         return SparseCLI(
+            trust=TRUST in given,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": PROGRAM},
-            args=list(args) if args is not None else None,
+            args=[argument for argument in given if argument != TRUST],
         )
     finally:
         finish_wandb()

@@ -36,7 +36,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(chosen: argparse.Namespace) -> None:
     """Write ``<photo>_pose.png`` and ``<photo>_pose.json``."""
     photo = read_photo(chosen.photo)
-    cli = load_estimator(chosen.checkpoint, chosen.config)
+    cli = load_estimator(chosen)
     skeleton = cli.datamodule.skeleton
     joints, scores = (tensor.cpu().numpy().astype(np.float64) for tensor in cli.model.predict(photo, chosen.box))
     picture = chosen.output / f"{chosen.photo.stem}_pose.png"

@@ -68,7 +68,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.results:
         check_rows(chosen.results, COLUMNS)
     source = provenance()
-    cli = load_estimator(chosen.checkpoint, chosen.config)
+    cli = load_estimator(chosen)
     name = chosen.config.stem if chosen.config else chosen.checkpoint.stem
     table = Table(title=f"{name}: {PROTOCOLS[chosen.protocol].measure} of moved boxes")
     for column in ("moved by, sides", "side times", "score, %", "95 %"):

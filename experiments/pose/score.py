@@ -21,6 +21,6 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(chosen: argparse.Namespace) -> None:
     """Write pred (N, K, 2), target (N, K, 2), visible (N, K) and size (N,), in px of the photos."""
-    predictions = predict_test(load_estimator(chosen.checkpoint, chosen.config))
+    predictions = predict_test(load_estimator(chosen))
     write_predictions(predictions, chosen.output)
     Console().print(f"{len(predictions.pred)} people: {chosen.output}", soft_wrap=True)

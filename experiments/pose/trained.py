@@ -12,6 +12,7 @@ from pytorch_lightning.cli import LightningCLI
 from datamodules.pose.people import People
 from lightning_modules import PartBasedPoseEstimator
 
+from ..run.command import add_trust
 from ..run.trained import load_trained
 from .predictions import Predictions
 
@@ -20,11 +21,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a trained run."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="of a run of python -m experiments fit")
     parser.add_argument("--config", type=Path, help="the run's YAML file; default: config.yaml in the run's folder")
+    add_trust(parser)
 
 
-def load_estimator(checkpoint: Path, config: Path | None = None) -> LightningCLI:
-    """Load a trained pose estimator and its data, as :func:`experiments.run.trained.load_trained` does."""
-    return load_trained(checkpoint, config, kind=PartBasedPoseEstimator)
+def load_estimator(chosen: argparse.Namespace) -> LightningCLI:
+    """Load the pose estimator and its data that the arguments of :func:`add_run_arguments` name."""
+    return load_trained(chosen.checkpoint, chosen.config, kind=PartBasedPoseEstimator, trust=chosen.trust)
 
 
 def predict_test(cli: LightningCLI, people: People | None = None) -> Predictions:

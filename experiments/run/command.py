@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 PROGRAM = "python -m experiments"
 DEBUG = "--debug"
+TRUST = "--trust"
 
 
 def run_command(main: Callable[[Sequence[str]], object]) -> None:
@@ -41,6 +42,11 @@ def run_old_form(verb: str, main: Callable[[Sequence[str]], object]) -> None:
 def command_parser(verb: str, description: str | None) -> argparse.ArgumentParser:
     """Return an empty parser for the arguments of a verb, such as ``"bench"`` or ``"bench sparse-trained"``."""
     return argparse.ArgumentParser(prog=f"{PROGRAM} {verb}", description=description)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that lets files which were found beside a checkpoint name any code."""
+    parser.add_argument(TRUST, action="store_true", help="import what the run's own config.yaml names, wherever it is")
 
 
 def one_line(error: BaseException) -> str:

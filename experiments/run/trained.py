@@ -9,7 +9,7 @@ from pytorch_lightning.cli import LightningCLI
 
 from callbacks.files.safe_files import read_checkpoint
 
-from .configuration import RunCLI, config_beside
+from .configuration import RunCLI, check_named, config_beside
 from .yaml_files import read_yaml
 
 
@@ -19,6 +19,7 @@ def load_trained(
     *,
     kind: type[pl.LightningModule] = pl.LightningModule,
     data: Path | None = None,
+    trust: bool = False,
 ) -> LightningCLI:
     """Load a module with a checkpoint's weights as ``.model``, in evaluation mode, and its data as ``.datamodule``.
 
@@ -27,14 +28,19 @@ def load_trained(
         config: the run's YAML file; None for ``config.yaml`` in the folder of the run that the checkpoint is in.
         kind: what the module must be.
         data: the folder of the data set; None for the configuration's.
+        trust: whether a configuration that was found beside the checkpoint may name code outside this project and the
+            installed packages.
 
     Raises:
         FileNotFoundError: there is no checkpoint or no configuration.
-        ValueError: the checkpoint or the configuration is damaged, or they are of different networks.
+        ValueError: the checkpoint or the configuration is damaged, or they are of different networks; or the
+            configuration that was found names code that is not trusted.
     """
     weights = read_checkpoint(checkpoint)["state_dict"]
-    config = config or config_beside(checkpoint)
+    found, config = config is None, config or config_beside(checkpoint)
     settings = read_yaml(config)
+    if found:
+        check_named(settings, config, trust=trust)
     if not isinstance(settings, dict) or not {"model", "data"} <= settings.keys():
         raise ValueError(f"{str(config)!r} is not the configuration of a run: it needs model and data")
     if data is not None:

@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from ...pages.inference_page import EAGER, OURS, milliseconds
-from ...run.command import command_parser, one_line
+from ...run.command import add_trust, command_parser, one_line
 from ...run.configuration import run_name
 from ...run.rows import check_rows
 from ...run.trained import load_trained
@@ -108,7 +108,7 @@ def table(measured: Measured) -> Table:
 def chosen_cases(chosen: argparse.Namespace) -> Iterator[tuple[Case, nn.Module, Tensor]]:
     """Yield the case that the arguments name, or all cases of the table."""
     if chosen.checkpoint:
-        cli = load_trained(chosen.checkpoint, chosen.config, data=chosen.data)
+        cli = load_trained(chosen.checkpoint, chosen.config, data=chosen.data, trust=chosen.trust)
         image = torch.cat([test_image(cli)] * chosen.batch)
         name = run_name(chosen.checkpoint, chosen.config)
         case = Case(name, round(sparsity_of(cli.model.network), 4), chosen.batch, tuple(image.shape[1:]))
@@ -161,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=1, help="images at once, default 1")
     parser.add_argument("--checkpoint", type=Path, help="of a run of python -m experiments fit")
     parser.add_argument("--config", type=Path, help="the run's YAML file; default: config.yaml in the run's folder")
+    add_trust(parser)
     parser.add_argument("--data", type=Path, help="folder of its data set; default: the configuration's")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS), metavar="NAME")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"turns of each, default {ROUNDS}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import statistics
 import tempfile
@@ -22,7 +23,7 @@ from callbacks.files.safe_files import read_checkpoint
 from lightning_modules.sparse_inference import load_sparse, save_sparse
 
 from ...pages.inference_page import EAGER, OURS
-from ...run.command import command_parser
+from ...run.command import add_trust, command_parser
 from ...run.configuration import run_name
 from ...run.rows import append_row, check_rows
 from ...run.trained import load_trained
@@ -37,10 +38,10 @@ COLUMNS = [
 ]
 
 
-def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: int) -> dict[str, Any]:
+def measure(checkpoint: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Return a row; the network goes through a file of :func:`save_sparse` and then runs dense and as a SparseModel."""
     begun = time.perf_counter()
-    cli = load_trained(checkpoint, config, data=data)
+    cli = load_trained(checkpoint, chosen.config, data=chosen.data, trust=chosen.trust)
     masks = read_masks(checkpoint)
     network, image = cli.model.network, test_image(cli)
     sizes = _through_files(network, {name.removeprefix("network."): mask for name, mask in masks.items()})
@@ -48,12 +49,12 @@ def measure(checkpoint: Path, config: Path | None, data: Path | None, rounds: in
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(network, image, Path(folder))
         runs = {name: PEERS[name](subject) for name in (OURS, *EAGER)}
-        seconds = {name: statistics.median(values) for name, values in by_turns(runs, rounds).items()}
+        seconds = {name: statistics.median(values) for name, values in by_turns(runs, chosen.rounds).items()}
         wanted = flattened(runs[EAGER[0]]())
         error = relative_error(runs[OURS](), wanted)
     cli.model.network = subject.ours
     return {
-        "config": run_name(checkpoint, config),
+        "config": run_name(checkpoint, chosen.config),
         "data": type(cli.datamodule).__name__.removesuffix("DataModule"),
         "seed": cli.datamodule.seed,
         "steps": read_checkpoint(checkpoint)["global_step"],
@@ -98,6 +99,7 @@ def main(args: Sequence[str]) -> None:
     parser = command_parser("bench sparse-trained", __doc__)
     parser.add_argument("checkpoints", type=Path, nargs="+", help="of runs of python -m experiments fit")
     parser.add_argument("--config", type=Path, help="the runs' YAML file; default: config.yaml in each run's folder")
+    add_trust(parser)
     parser.add_argument("--data", type=Path, help="folder of the data set; default: the configuration's")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"turns of each, default {ROUNDS}")
     parser.add_argument("--results", type=Path, help="CSV file that rows are added to")
@@ -108,7 +110,7 @@ def main(args: Sequence[str]) -> None:
     for checkpoint in chosen.checkpoints:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning warns of loaders without workers
-            row = measure(checkpoint, chosen.config, chosen.data, chosen.rounds)
+            row = measure(checkpoint, chosen)
         Console().print(
             f"{row['config']}, {float(row['sparsity']):.1%} sparse: {row['score']} {row['dense_score']} dense, "
             f"{row['sparse_score']} as a SparseModel, on {row['test_images']} images; "
