@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .files.archives import unpack_gzip
 from .files.downloads import fetch
 from .loading.arguments import check_at_least
 from .loading.counters import torch_generator
@@ -28,6 +29,9 @@ MD5 = {
     "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
+MOST = 100_000_000
+"""The most bytes of an unpacked file; the largest official one has 47 million."""
+
 WAY_OUT = (
     f"Put the four official files {', '.join(MD5)} there, or let "
     "MNISTDataModule(download=True).prepare_data() fetch them."
@@ -140,7 +144,7 @@ class MNISTDataModule(SplitDataModule[LabelledImages]):
             raise FileNotFoundError(f"{name} is missing in root={self.root}. {WAY_OUT}")
         packed = path.read_bytes()
         try:
-            data = _parse_idx(gzip.decompress(packed), images="images" in name)
+            data = _parse_idx(unpack_gzip(packed, MOST), images="images" in name)
             md5 = hashlib.md5(packed).hexdigest()
             if self.verify and md5 != MD5[name]:
                 other = next((f", that of {n}" for n in MD5 if MD5[n] == md5), "")

@@ -14,7 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..files.archives import unpack_tar
 from ..files.array_pickles import load_arrays
+
+MOST = 400_000_000
+"""The most bytes of an unpacked archive; the official ones have 186 million."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,13 @@ class CIFARFiles:
                 f"{', '.join(names)} missing in {archive.parent / self.folder}. {self._way_out(archive.parent)}"
             )
         wanted = {str(PurePosixPath(self.folder) / name): name for name in names}
-        contents = {}
         try:
-            with tarfile.open(archive, "r|gz") as tar:
-                for member in tar:
-                    if member.isfile() and member.name in wanted and (file := tar.extractfile(member)):
-                        contents[wanted[member.name]] = file.read()
-        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{archive} is damaged: {error!r}. {self._way_out(archive.parent)}") from error
+            members = unpack_tar(archive, wanted, MOST)
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+            raise ValueError(
+                f"{archive} is damaged or another file: {error}. {self._way_out(archive.parent)}"
+            ) from error
+        contents = {wanted[member]: content for member, content in members.items()}
         if absent := [name for name in names if name not in contents]:
             raise ValueError(f"{archive} holds no {', '.join(absent)}. {self._way_out(archive.parent)}")
         return contents
