@@ -9,19 +9,32 @@ from callbacks import Ticket
 from callbacks.files.safe_files import read_checkpoint
 
 from ..analysis import l2_distances
+from ..run.command import one_line
 from ..run.rows import read_rows
 
 
-def find_distances(folder: Path) -> list[dict[str, Any]]:
-    """Return rows ``label``, ``start``, ``end`` of all lotteries at or below a folder, and of all distances.csv."""
+def find_distances(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return rows ``label``, ``start``, ``end`` of all lotteries at or below a folder, and of all distances.csv.
+
+    Files that cannot be read are left out, with a sentence each.
+    """
     rows: list[dict[str, Any]] = []
-    for path in sorted(folder.rglob("ticket.ckpt")):
-        rows += _ticket_distances(path)
-    for path in sorted(folder.rglob("distances.csv")):
-        read = read_rows(path)
-        if read and {"arm", "start", "end"} <= read[0].keys():
-            rows += [{"label": row["arm"], "start": float(row["start"]), "end": float(row["end"])} for row in read]
-    return rows
+    notes = []
+    for name, read in ("ticket.ckpt", _ticket_distances), ("distances.csv", _study_distances):
+        for path in sorted(folder.rglob(name)):
+            try:
+                rows += read(path)
+            except (ValueError, KeyError, RuntimeError) as error:
+                notes.append(f"{path}: its distances are left out, {one_line(error)}")
+    return rows, notes
+
+
+def _study_distances(path: Path) -> list[dict[str, Any]]:
+    """Return the distances in a file of the paper's study; none if it is of something else."""
+    read = read_rows(path)
+    if not read or not {"arm", "start", "end"} <= read[0].keys():
+        return []
+    return [{"label": row["arm"], "start": float(row["start"]), "end": float(row["end"])} for row in read]
 
 
 def _ticket_distances(path: Path) -> list[dict[str, Any]]:

@@ -57,11 +57,11 @@ def read_metrics(path: Path) -> tuple[dict[str, MetricCurve], list[str]]:
                 if not cell or index == at:
                     continue
                 try:
-                    value, step = float(cell), np.int64(int(row[at]))
-                except (ValueError, OverflowError):  # no number, or none of this many digits
+                    value, step = float(cell), _step(row[at])
+                except ValueError:
                     wrong += 1
                     continue
-                columns[index][0].append(int(step))
+                columns[index][0].append(step)
                 columns[index][1].append(value)
     curves = {
         header[index]: MetricCurve(np.array(steps, np.int64), np.array(values, np.float64))
@@ -70,3 +70,15 @@ def read_metrics(path: Path) -> tuple[dict[str, MetricCurve], list[str]]:
     }
     left_out = {"cut lines": cut, "cells that are not numbers": wrong}
     return curves, [f"{path}: {count} {what} left out" for what, count in left_out.items() if count]
+
+
+def _step(cell: str) -> int:
+    """Return a number of steps.
+
+    Raises:
+        ValueError: the cell holds none, or one that no fit can reach.
+    """
+    step = int(cell)
+    if not 0 <= step < 2**53:
+        raise ValueError(cell)
+    return step

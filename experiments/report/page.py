@@ -49,6 +49,7 @@ def render(
     distances: Sequence[dict[str, Any]],
     pictures: Sequence[Mapping[str, str]],
     beside: Path,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return the text of the file.
 
@@ -58,10 +59,11 @@ def render(
         distances: rows for the chart of distances.
         pictures: ``text`` and ``data`` (a JPEG in base64) of each picture.
         beside: folder of the file.
+        notes: what was left out, a sentence each.
     """
     runs = [run for group in groups for run in group.runs]
-    drawn = [chart for chart in draw_charts(groups, distances) if chart.figures]
-    shown = {f"c{index}": chart for index, chart in enumerate(drawn)}
+    drawn, not_drawn = draw_charts(groups, distances)
+    shown = {f"c{index}": chart for index, chart in enumerate(chart for chart in drawn if chart.figures)}
     figures = {
         name: [json.loads(figure.to_json()) for figure in chart.figures.values()] for name, chart in shown.items()
     }
@@ -74,7 +76,7 @@ def render(
         rows=_rows(groups, columns),
         charts=[{"id": name, "title": c.title, "text": c.text, "names": list(c.figures)} for name, c in shown.items()],
         pictures=pictures,
-        notes=[note for run in runs for note in run.notes],
+        notes=[*(note for run in runs for note in run.notes), *notes, *not_drawn],
         origins=_origins(runs, beside),
         figures=_compress(json.dumps(figures)),
         library=_compress(get_plotlyjs()),

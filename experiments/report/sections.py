@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import charts
+from ..run.command import one_line
+from . import charts as drawing
 from .groups import Group
 
 Rows = Sequence[Mapping[str, Any]]
@@ -30,9 +31,18 @@ class Chart:
     figures: dict[str, Any]
 
 
-def draw_charts(groups: Sequence[Group], distances: Rows) -> list[Chart]:
-    """Draw all charts; those that nothing was measured for have no figures."""
-    return [Chart(title, text, draw(groups, distances)) for title, text, draw in SECTIONS]
+def draw_charts(groups: Sequence[Group], distances: Rows) -> tuple[list[Chart], list[str]]:
+    """Draw all charts; those that nothing was measured for have no figures.
+
+    A chart that cannot be drawn of what was logged is left out, with a sentence.
+    """
+    charts, notes = [], []
+    for title, text, draw in SECTIONS:
+        try:
+            charts.append(Chart(title, text, draw(groups, distances)))
+        except Exception as error:  # of numbers that somebody else logged; the rest of the report stands
+            notes.append(f"{title}: this chart cannot be drawn, {one_line(error)}")
+    return charts, notes
 
 
 def _single(figure: Any) -> dict[str, Any]:
@@ -40,19 +50,19 @@ def _single(figure: Any) -> dict[str, Any]:
 
 
 def _curve(key: str, axis: str, *, log: bool = False, percent: bool = False) -> Draw:
-    return lambda groups, _: _single(charts.curves(groups, key, axis, log=log, percent=percent))
+    return lambda groups, _: _single(drawing.curves(groups, key, axis, log=log, percent=percent))
 
 
 def _against_flops(groups: Sequence[Group], _: Rows) -> dict[str, Any]:
     score = next((key for key in SCORES if any(key in run.scores for group in groups for run in group.runs)), "")
-    return _single(charts.accuracy_against_flops(groups, score))
+    return _single(drawing.accuracy_against_flops(groups, score))
 
 
 def _flow_by_layer(groups: Sequence[Group], _: Rows) -> dict[str, Any]:
     """Draw the first run of each group that logged it."""
     figures = {}
     for group in groups:
-        drawn = (charts.layers_over_time(run) for run in group.runs)
+        drawn = (drawing.layers_over_time(run) for run in group.runs)
         figures[group.label] = next((figure for figure in drawn if figure is not None), None)
     return {label: figure for label, figure in figures.items() if figure is not None}
 
@@ -95,7 +105,7 @@ SECTIONS: Sequence[tuple[str, str, Draw]] = (
     (
         "Sparsity by layer",
         "At the end, in the order of the network.",
-        lambda groups, _: _single(charts.sparsity_of_layers(groups)),
+        lambda groups, _: _single(drawing.sparsity_of_layers(groups)),
     ),
     ("Sparsity over time", "Measured on the weights.", _curve("sparsity/actual", "sparsity, %", percent=True)),
     (
@@ -116,6 +126,6 @@ SECTIONS: Sequence[tuple[str, str, Draw]] = (
     (
         "Distances from the pruned solution",
         "Points below the line end nearer to it than they began. A winning ticket begins near and ends near.",
-        lambda groups, distances: _single(charts.distances(distances, groups)),
+        lambda groups, distances: _single(drawing.distances(distances, groups)),
     ),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..run.command import one_line
 from ..run.rows import read_rows
 from .metrics_file import MetricCurve
 from .runs import Run
@@ -14,9 +15,19 @@ from .runs import Run
 CURVES = {"gradient_norm.csv": ("grad_flow/probe", "norm"), "gradient_change.csv": ("grad_flow/delta", "change")}
 
 
-def find_studies(folder: Path) -> list[Run]:
-    """Return a run for every row of each runs.csv of ``python -m experiments paper`` at or below a folder."""
-    return [run for path in sorted(folder.rglob("runs.csv")) for run in _read_study(path)]
+def find_studies(folder: Path) -> tuple[list[Run], list[str]]:
+    """Return a run for every row of each runs.csv of ``python -m experiments paper`` at or below a folder.
+
+    Files that cannot be read are left out, with a sentence each.
+    """
+    runs: list[Run] = []
+    notes = []
+    for path in sorted(folder.rglob("runs.csv")):
+        try:
+            runs += _read_study(path)
+        except (ValueError, KeyError, OverflowError) as error:
+            notes.append(f"{path}: its study is left out, {one_line(error)}")
+    return runs, notes
 
 
 def _read_study(path: Path) -> list[Run]:

@@ -22,9 +22,11 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
         FileNotFoundError: a folder is not there, or holds no run.
         OSError: the file cannot be written.
     """
-    runs, distances = [], []
+    runs, distances, notes = [], [], []
     for folder in dict.fromkeys(folders):
-        runs_here = [*find_runs(folder), *find_studies(folder)] if folder.is_dir() else []
+        studies, wrong = find_studies(folder)
+        notes += wrong
+        runs_here = [*find_runs(folder), *studies] if folder.is_dir() else []
         if not runs_here:
             what = (
                 "holds no run: neither a metrics.csv, which CSVLogger writes, nor a run.json"
@@ -35,6 +37,8 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
                 f"the folder {str(folder)!r} {what}; give one that a fit wrote to, such as runs/NAME"
             )
         runs += runs_here
-        distances += find_distances(folder)
-    write_whole_text(render(title, group_runs(runs), distances, pose_pictures(runs), out.parent), out)
+        distances_here, wrong = find_distances(folder)
+        distances += distances_here
+        notes += wrong
+    write_whole_text(render(title, group_runs(runs), distances, pose_pictures(runs), out.parent, notes), out)
     return out

@@ -22,6 +22,8 @@ from callbacks.sparsity import storage_bytes
 from .provenance import provenance
 
 NAME = "run.json"
+KINDS = {"scores": dict, "flops": dict, "layers": dict, "steps": int, "first_step": int, "study": str, "status": str}
+"""What some entries are, if they are there."""
 
 
 class RunRecord(pl.Callback):
@@ -136,10 +138,15 @@ def read_record(path: Path) -> dict[str, Any]:
         ValueError: the file is not one of RunRecord.
     """
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         record["minutes"] = float(record["minutes"])
         record["name"], record["method"] = str(record["name"]), str(record["method"])
-    except (ValueError, TypeError, KeyError) as error:
+        for key, kind in KINDS.items():
+            if not isinstance(record.get(key, kind()), kind):
+                raise TypeError(f"{key} is {record[key]!r}, no {kind.__name__}")
+        for key in {"scores", "flops"} & record.keys():
+            record[key] = {name: float(value) for name, value in record.get(key, {}).items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"{str(path)!r} is not the record of a run ({error!r}): delete it, or leave it out") from error
     return record
 

@@ -92,7 +92,8 @@ def test_settings_are_flat_and_without_seeds_paths_and_loggers(tmp_path: Path) -
 
 
 def test_a_study_is_read_from_its_tables() -> None:
-    runs = find_studies(ROOT / "experiments" / "results" / "lenet5")
+    runs, notes = find_studies(ROOT / "experiments" / "results" / "lenet5")
+    assert notes == []
     assert len({run.name for run in runs}) == 23
     dense = next(run for run in runs if run.name == "dense" and run.seed == 0)
     assert dense.scores == {"test/acc": 0.9913}
@@ -102,4 +103,4 @@ def test_a_study_is_read_from_its_tables() -> None:
 
 def test_other_tables_are_no_study(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
-    assert find_studies(tmp_path) == []
+    assert find_studies(tmp_path) == ([], [])
