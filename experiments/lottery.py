@@ -65,7 +65,7 @@ class LotteryCLI(RunCLI):
         text = self.parser.dump(config, skip_none=False, skip_validation=True)
         path = self.lottery.folder / "config.yaml"
         if path.is_file():
-            before = path.read_text().splitlines()
+            before = path.read_text(encoding="utf-8").splitlines()
             changes = [
                 line for line in difflib.unified_diff(before, text.splitlines(), n=0) if line[1:3] not in ("--", "++")
             ]

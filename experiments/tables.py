@@ -44,12 +44,12 @@ def readme() -> str:
         "poses": pose_table(POSES),
         "inference": inference_table(INFERENCE),
     }
-    return fill(README.read_text(), tables)
+    return fill(README.read_text(encoding="utf-8"), tables)
 
 
 def callbacks_readme() -> str:
     """Return callbacks/README.md with its table between its markers."""
-    return fill(CALLBACKS_README.read_text(), {"updates": updates_table(UPDATES)})
+    return fill(CALLBACKS_README.read_text(encoding="utf-8"), {"updates": updates_table(UPDATES)})
 
 
 def fill(text: str, tables: Mapping[str, str]) -> str:

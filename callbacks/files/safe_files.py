@@ -69,7 +69,7 @@ def write_whole(value: object, path: Path) -> None:
 def write_whole_text(text: str, path: Path) -> None:
     """Write a text as ``path``, which at no moment is there with half its content."""
     with whole_file(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 @contextmanager

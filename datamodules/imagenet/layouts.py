@@ -145,7 +145,7 @@ def _find_validation(root: Path) -> tuple[Path, ImagesByClass] | None:
 def _read_tiny_annotations(folder: Path) -> ImagesByClass:
     annotations, images = folder / "val_annotations.txt", set(_list_images(folder / "images"))
     by_class: ImagesByClass = {}
-    for number, line in enumerate(annotations.read_text().splitlines(), 1):
+    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), 1):
         name, _, rest = line.partition("\t")
         label = rest.split("\t")[0].strip()
         if not label or name not in images:
@@ -172,7 +172,7 @@ def _read_labels(root: Path) -> tuple[Path, list[str]]:
     """Return the class of each validation image, and the file that tells them."""
     path, numbers = root / SYNSET_LABELS, root / DEVKIT / GROUND_TRUTH
     if path.is_file():
-        return path, path.read_text().split()
+        return path, path.read_text(encoding="utf-8").split()
     if not numbers.is_file():
         raise FileNotFoundError(f"the validation images have no classes; put {path} there, or {numbers} with meta.mat")
     meta = root / DEVKIT / "meta.mat"
@@ -183,7 +183,7 @@ def _read_labels(root: Path) -> tuple[Path, list[str]]:
         raise ValueError(
             f"synsets in {meta} is not laid out like ImageNet's: {error}; take the official file"
         ) from error
-    labels = numbers.read_text().split()
+    labels = numbers.read_text(encoding="utf-8").split()
     if unknown := sorted(set(labels) - names.keys()):
         raise ValueError(f"{numbers} has the number {unknown[0]}, which meta.mat lacks; take the official files")
     return numbers, [names[label] for label in labels]

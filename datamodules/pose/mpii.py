@@ -112,9 +112,9 @@ def _read_image_names(path: Path) -> set[str]:
     if not path.is_file():
         raise FileNotFoundError(f"val_images is {path}, which is missing")
     if path.suffix != ".json":
-        return set(path.read_text().split())
+        return set(path.read_text(encoding="utf-8").split())
     try:
-        entries = json.loads(path.read_text())
+        entries = json.loads(path.read_text(encoding="utf-8"))
         return {str(entry["image"] if isinstance(entry, dict) else entry) for entry in entries}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"val_images {path} is no list of image names or of HRNet's records: {error!r}") from error

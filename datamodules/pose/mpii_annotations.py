@@ -66,7 +66,7 @@ def read_mpii_json(path: Path) -> list[Annotation]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; put the annotation file there")
     try:
-        records = json.loads(path.read_text())
+        records = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged or no JSON: {error}; take HRNet's own file") from error
     if not isinstance(records, list):

@@ -89,13 +89,13 @@ class CurveLogger(Logger):
         """Ignore hyperparameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
 
     def read(self) -> dict[tuple[int, str], float]:
         """Return the last value of each metric at each step; a line that a kill cut off is left out."""
         values = {}
-        for line in self.path.read_text().splitlines(keepends=True):
+        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("}\n") and line.startswith("{"):
                 row = json.loads(line)
                 values.update({(row["step"], name): value for name, value in row.items() if name != "step"})

@@ -39,7 +39,7 @@ def write_runs(folder: Path, runs: int, steps: int) -> None:
             "flops": {"training": 1e15 * (1 + index % 4), "forward": 1e9},
             "scores": {"test/acc": 0.9 + index / 1000},
         }
-        (run / "run.json").write_text(json.dumps(record))
+        (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def _write_metrics(path: Path, chance: random.Random, sparsity: float, steps: int) -> None:
@@ -47,7 +47,7 @@ def _write_metrics(path: Path, chance: random.Random, sparsity: float, steps: in
     layers = [f"grad_flow/active/{layer}" for layer in LAYERS]
     rare = ["grad_flow/active", "grad_flow/inactive", "grad_flow/total", *layers]
     updates = ["sparsity/churn", "sparsity/explored", "sparsity/actual", "grad_flow/delta", "val/acc"]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["epoch", "step", "train/loss", *rare, *updates])
         writer.writeheader()
         for step in range(steps):

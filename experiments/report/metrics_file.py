@@ -41,7 +41,7 @@ def read_metrics(path: Path) -> tuple[dict[str, MetricCurve], list[str]]:
 
     Cut lines (of a run that was killed or is still writing) and cells that are not numbers are left out.
     """
-    with path.open(newline="", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         lines = csv.reader(line.replace("\0", "") for line in file)
         header = next(lines, [])
         if "step" not in header:

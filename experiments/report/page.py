@@ -68,7 +68,7 @@ def render(
         name: [json.loads(figure.to_json()) for figure in chart.figures.values()] for name, chart in shown.items()
     }
     columns = [column for column in _columns(groups) if any(group.numbers(column.of) for group in groups)]
-    page = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text())
+    page = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     return page.render(
         title=title,
         summary=_summary(groups),

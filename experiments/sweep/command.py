@@ -94,7 +94,7 @@ def train(runs: Sequence[SweepRun], processes: int, metric: str | None) -> list[
 
 
 def _failure(run: SweepRun, code: int) -> str:
-    lines = run.log.read_text(errors="replace").splitlines()[-TAIL:]
+    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
     return "\n".join([f"{run.name} failed with exit code {code}; the end of {run.log}:", *(f"  {x}" for x in lines)])
 
 
@@ -136,7 +136,7 @@ def locked(folder: Path) -> Iterator[None]:
         RuntimeError: there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -64,7 +64,7 @@ class SweepRun:
         if not self._marker.is_file():
             return False
         try:
-            marked = json.loads(self._marker.read_text())
+            marked = json.loads(self._marker.read_text(encoding="utf-8"))
             finished = bool(marked.pop("finished"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{str(self._marker)!r} cannot be read: delete this file, and the run goes on") from error

@@ -83,7 +83,7 @@ def _key(vector_width: int) -> str:
     parts += [metadata.version(library) for library in ("numba", "llvmlite")]
     settings = {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
     parts += [f"{name}={value}" for name, value in sorted(settings.items()) if name != _FOLDER_SETTING]
-    parts += [text for path in sorted(SOURCES.glob("*.py")) for text in (path.name, path.read_text())]
+    parts += [text for path in sorted(SOURCES.glob("*.py")) for text in (path.name, path.read_text(encoding="utf-8"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
