@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 
@@ -26,6 +27,8 @@ class RunFile:
 
 
 def read_run(path: Path) -> RunFile:
+    """Reads a finished run, once W&B's service has ended: it writes the file after it says that the run is finished."""
+    wandb.teardown()
     found = RunFile()
     for data in _records(path.read_bytes()):
         record = wandb_internal_pb2.Record()

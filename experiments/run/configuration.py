@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.metadata
-import importlib.util
 import re
 import site
 import sys
@@ -21,7 +20,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 import callbacks
 import datamodules
 import lightning_modules
-import lightning_modules.networks
+import lightning_modules.networks  # noqa: F401  # names its networks in YAML
 from callbacks.files.safe_files import read_checkpoint
 
 from .command import TRUST
