@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
+import platform
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +16,8 @@ from typing import Any
 import torch
 
 from .verify import check_archive, check_tensors
+
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -47,17 +53,28 @@ def read_safely(path: str | Path, kind: str = "checkpoint") -> Any:
         raise FileNotFoundError(f"there is no {kind} {str(path)!r}")
     try:
         check_archive(Path(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
         check_tensors(content, Path(path).stat().st_size)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} cannot be read as a {kind}: {error}") from error
+    return content
+
+
+def _load(path: str | Path) -> Any:
+    """Return what torch reads in a file.
+
+    Raises:
+        ValueError: torch reads nothing.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
     except Exception as error:  # damaged bytes raise whatever reading them runs into
         raise ValueError(
-            f"{str(path)!r} cannot be read as a {kind}: it is damaged ({' '.join(str(error).split())[:200]}), or holds "
-            "objects other than tensors and plain values (keep those out of the checkpoint: "
+            "it is damaged, or holds objects other than tensors and plain values (keep those out of the checkpoint: "
             "save_hyperparameters(ignore=[...]))"
         ) from error
-    return content
 
 
 def write_whole(value: object, path: Path) -> None:
@@ -73,17 +90,18 @@ def write_whole_text(text: str, path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, by_several: bool = False) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """Yield where to write a file that takes its name once it is on the disk; after an error nothing is left of it.
+
+    Each process and thread writes a part of its own. What a killed process of this machine left of the same file is
+    removed.
 
     Args:
         path: the file; its folder is made.
-        by_several: whether several processes or threads may write it at the same time. Each then has a part of its
-            own. If it is killed, the part stays, while a common part is overwritten by the next process that writes
-            the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part") if by_several else part_of(path)
+    _remove_left_parts(path)
+    part = path.with_name(f"{path.name}.{_MACHINE}-{os.getpid()}-{threading.get_ident()}.part")
     try:
         yield part
         put_in_place(part, path)
@@ -92,8 +110,20 @@ def whole_file(path: Path, *, by_several: bool = False) -> Iterator[Path]:
         raise
 
 
+def _remove_left_parts(path: Path) -> None:
+    """Remove the parts of a file that processes of this machine have left which are no longer there."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.{_MACHINE}-*.part"):
+        process = part.name.rsplit("-", 2)[1]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            part.unlink(missing_ok=True)
+        except (ValueError, OSError):
+            continue  # a file of another kind, or a process of another user
+
+
 def part_of(path: Path) -> Path:
-    """Return the path of a file while it is being written."""
+    """Return the path of a file while all ranks of a fit write it."""
     return path.with_name(path.name + ".part")
 
 
@@ -102,8 +132,9 @@ def put_in_place(part: Path, path: Path) -> None:
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name is on the disk, too
-    finally:
-        os.close(folder)
+    with contextlib.suppress(OSError):  # not every file system, and not Windows, writes folders when asked
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name is on the disk, too
+        finally:
+            os.close(folder)

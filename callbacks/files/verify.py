@@ -28,12 +28,17 @@ def check_archive(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(ARCHIVE)) != ARCHIVE:
             return
-    with zipfile.ZipFile(path) as archive:
-        records = archive.infolist()
-        if packed := [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]:
-            raise ValueError(f"its record {packed[0]!r} is compressed, which torch.save never does")
-        if any(record.CRC for record in records) and (changed := archive.testzip()):
-            raise ValueError(f"its record {changed!r} is not what was written: its checksum is another")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            packed = next((record.filename for record in records if record.compress_type != zipfile.ZIP_STORED), None)
+            changed = archive.testzip() if packed is None and any(record.CRC for record in records) else None
+    except Exception as error:  # damaged bytes raise whatever reading them runs into
+        raise ValueError(f"it is damaged: {' '.join(str(error).split())}") from error
+    if packed:
+        raise ValueError(f"its record {packed!r} is compressed, which torch.save never does")
+    if changed:
+        raise ValueError(f"it is damaged: its record {changed!r} is not what was written, by its checksum")
 
 
 def check_tensors(content: object, nbytes: int) -> None:

@@ -61,7 +61,7 @@ def save_sparse(
                 continue
         written[name] = tensor.clone(memory_format=torch.contiguous_format)
     header = Header(shapes, same, {key: of_tensor(key, tensor) for key, tensor in written.items()})
-    with whole_file(Path(path), by_several=True) as part_file:
+    with whole_file(Path(path)) as part_file:
         save_file(written, part_file, write_header(header))
 
 

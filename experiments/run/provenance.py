@@ -19,7 +19,7 @@ def provenance() -> dict[str, str]:
             [*git, "status", "--porcelain", "--", ":!results"], capture_output=True, text=True, check=True
         )
         revision = commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
-    except (FileNotFoundError, subprocess.CalledProcessError):
+    except (OSError, subprocess.CalledProcessError):  # there is no git, or it may not be run
         revision = "unknown"
     lightning = version("pytorch-lightning")
     return {

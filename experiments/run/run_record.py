@@ -12,6 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities import rank_zero_warn
 
 from callbacks import TrainingFlops
 from callbacks.files.safe_files import write_whole_text
@@ -44,6 +45,7 @@ class RunRecord(pl.Callback):
         self._folder: Path | None = None
         self._record: dict[str, Any] = {}
         self._begun: float | None = None  # None as long as nothing is trained
+        self._warned = False  # whether it has said that the record cannot be written
         self._minutes = 0.0  # the minutes of the runs that this one continues
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -57,7 +59,7 @@ class RunRecord(pl.Callback):
         if self._folder is None or not trainer.is_global_zero:
             return
         earlier = _record_of(trainer.ckpt_path)
-        self._minutes = read_record(earlier)["minutes"] if earlier else 0.0
+        self._minutes = self._read_earlier(earlier).get("minutes", 0.0)
         owner = mask_owner(trainer)
         seed = os.environ.get("PL_GLOBAL_SEED")
         self._record = {
@@ -71,6 +73,14 @@ class RunRecord(pl.Callback):
             "scores": {},
             **provenance(),
         }
+
+    def _read_earlier(self, path: Path | None) -> dict[str, Any]:
+        """Return the record of the run that this one continues; nothing if there is none, or none that can be read."""
+        try:
+            return read_record(path) if path else {}
+        except (ValueError, OSError) as error:
+            rank_zero_warn(f"the minutes of the run that this one continues are not known: {error}")
+            return {}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -88,7 +98,7 @@ class RunRecord(pl.Callback):
             self._begin(trainer, pl_module)
             earlier = _record_of(trainer.ckpt_path)
             if self._record and earlier:
-                self._record = {**read_record(earlier), **self._record}
+                self._record = {**self._read_earlier(earlier), **self._record}
             self._write(trainer, pl_module, "finished")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -128,7 +138,14 @@ class RunRecord(pl.Callback):
 
     def _save(self) -> None:
         assert self._folder is not None
-        write_whole_text(json.dumps(self._record, indent=1) + "\n", self._folder / NAME)
+        try:
+            write_whole_text(json.dumps(self._record, indent=1) + "\n", self._folder / NAME)
+        except OSError as error:
+            if not self._warned:
+                rank_zero_warn(
+                    f"the record {str(self._folder / NAME)!r} could not be written ({error}); the fit goes on"
+                )
+            self._warned = True
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -16,6 +15,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+
+from callbacks.files.folder_lock import check_locks
 
 from ..report.command import main as report
 from ..run.command import command_parser
@@ -136,6 +137,9 @@ def locked(folder: Path) -> Iterator[None]:
         RuntimeError: there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    check_locks()
+    import fcntl
+
     with (folder / "lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -46,7 +46,7 @@ def export_onnx(module: nn.Module, path: str | Path, example_input: Tensor) -> f
     module = module.module if isinstance(module, SparseModel) else module
     if any(part.training for part in module.modules()):
         raise ValueError("the module is in train mode: call module.eval() first")
-    with whole_file(Path(path), by_several=True) as part:
+    with whole_file(Path(path)) as part:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter uses functions of which torch itself warns
             torch.onnx.export(module, (example_input,), part, external_data=False, verbose=False)

@@ -41,8 +41,8 @@ def load_kernels(vector_width: int) -> Run:
 
 def _machine_code(vector_width: int) -> MachineCode:
     """Return what is kept; compile it and keep it if there is nothing."""
-    path = _folder() / f"{_key(vector_width)}.kernels"
     try:
+        path = _folder() / f"{_key(vector_width)}.kernels"
         code = _read(path)
     except OSError as error:
         _warn_not_kept(error)
@@ -73,8 +73,17 @@ def _warn_not_kept(error: OSError) -> None:
 
 
 def _folder() -> Path:
-    """Return the folder in which compiled kernels are kept."""
-    return Path(os.environ.get(_FOLDER_SETTING) or platformdirs.user_cache_dir("sparse-lightning")).absolute()
+    """Return the folder in which compiled kernels are kept.
+
+    Raises:
+        OSError: the user has no folder for caches: HOME is not set, and the system does not know the user.
+    """
+    if chosen := os.environ.get(_FOLDER_SETTING):
+        return Path(chosen).absolute()
+    try:
+        return Path(platformdirs.user_cache_dir("sparse-lightning")).absolute()
+    except RuntimeError as error:
+        raise OSError(f"the user has no folder for caches, {error}") from error
 
 
 def _key(vector_width: int) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 import random
+import stat
 import threading
 import zipfile
 from collections.abc import Callable
@@ -64,7 +67,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
 
 
 def test_several_processes_may_write_one_file(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "file", by_several=True) as part:
+    with whole_file(tmp_path / "file") as part:
         write_whole_text("another's", tmp_path / "file")
         part.write_text("ours")
     assert (tmp_path / "file").read_text() == "ours"
@@ -87,7 +90,7 @@ def test_a_bit_of_a_weight_is_seen(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[damaged.find(weights.numpy().tobytes()) + 10] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"bad.ckpt' cannot .* damaged \(its record 'bad/data/0' is not what was"):
+    with pytest.raises(ValueError, match=r"bad.ckpt' cannot .* it is damaged: its record 'bad/data/0' is not"):
         read_checkpoint(path)
 
 
@@ -124,13 +127,44 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -
         read_checkpoint(tmp_path / "bad.ckpt")
 
 
+def test_what_a_killed_process_left_of_a_file_is_removed(tmp_path: Path) -> None:
+    def half() -> None:
+        with whole_file(tmp_path / "file") as part:
+            part.write_text("half")
+            os._exit(9)
+
+    process = multiprocessing.get_context("fork").Process(target=half)
+    process.start()
+    process.join()
+    [left] = tmp_path.iterdir()
+    assert left.name.startswith("file.")
+    others = [tmp_path / f"file.00000000-{process.pid}-1.part", tmp_path / "another.part", tmp_path / "file.x.part"]
+    for other in others:
+        other.touch()
+    write_whole_text("whole", tmp_path / "file")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "file", *others]), "on another machine it may be alive"
+
+
+def test_a_file_system_that_cannot_sync_folders_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole_text("whole", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "whole"
+
+
 def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path: Path) -> None:
     begin = threading.Barrier(4)
 
     def write(number: int) -> None:
         begin.wait()
         for _ in range(20):
-            with whole_file(tmp_path / "file", by_several=True) as part, part.open("w") as file:
+            with whole_file(tmp_path / "file") as part, part.open("w") as file:
                 for _ in range(100):
                     file.write(str(number))
                     file.flush()

@@ -17,6 +17,7 @@ import torch
 from fakes import write_mnist
 from rich.progress import Progress
 
+from callbacks.files import safe_files
 from callbacks.sparsity import Spectrum
 from experiments.paper import published
 from experiments.paper.arms import ARMS, PRUNED, Arm
@@ -160,7 +161,10 @@ def test_a_study_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) ->
     results.write_text(f"{columns}\nolder,MNIST,0,1,0.5,0,0.1,c,v,m\npruned,MNIST,0,1,0.5,0,0.1,c,v,m\n")
     product = settings.product("dense", 0)
     product.parent.mkdir(parents=True)
-    (product.parent / "run.pt.part").write_bytes(b"half a file")  # killed while writing
+    part = (
+        f"run.pt.{safe_files._MACHINE}-{2**22 + 1}-1.part"  # of a process that was killed: no process has this number
+    )
+    (product.parent / part).write_bytes(b"half a file")
     (product.parent / "metrics.csv").write_text("other,columns\n1,2\n")
     before = settings.product("pruned", 0).stat().st_mtime_ns
     run_study([PRUNED, ARM["dense"]], 1, settings, results, processes=1)

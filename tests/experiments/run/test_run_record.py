@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import RigL, TrainingFlops
+from experiments.run import run_record
 from experiments.run.run_record import RunRecord, read_record
 
 
@@ -102,3 +103,28 @@ def test_what_is_no_record_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=r"run\.json' is not the record of a run"):
         read_record(tmp_path / "run.json")
+
+
+def test_a_record_that_cannot_be_written_ends_no_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_record, "write_whole_text", full)
+    with pytest.warns(
+        UserWarning, match=r"run.json' could not be written \(.*No space left.*\); the fit goes on"
+    ) as told:
+        assert fit(tmp_path, 6).global_step == 6
+    assert len([warning for warning in told if "could not be written" in str(warning.message)]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint that ended")
+def test_a_damaged_record_of_an_earlier_run_ends_no_fit(tmp_path: Path) -> None:
+    fit(tmp_path, 4, ModelCheckpoint(every_n_train_steps=4, save_top_k=-1))
+    [checkpoint] = tmp_path.glob("mine/version_0/checkpoints/*step=4*.ckpt")
+    (tmp_path / "mine/version_0/run.json").write_text("{half")
+    saved = ModelCheckpoint(tmp_path / "more", every_n_train_steps=4, save_top_k=-1)
+    with pytest.warns(
+        UserWarning, match="minutes of the run that this one continues are not known: .*run.json' is not"
+    ):
+        fit(tmp_path, 8, saved, ckpt_path=checkpoint, weights_only=True)
+    assert read_record(tmp_path / "mine/version_1/run.json")["status"] == "finished"

@@ -144,3 +144,19 @@ def test_its_name_knows_all_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         source.write_text(f"{text}\n")
         keys.add(kernel_cache._key(4))
     assert len(keys) == 1 + len(files)
+
+
+def test_without_a_home_nothing_is_kept_and_that_is_said(
+    compiled: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: object) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.warns(UserWarning, match="cannot be kept.*no folder for caches.*HOME.*set NUMBA_CACHE_DIR"):
+        kernel_cache.load_kernels(4)
+    assert not list(tmp_path.iterdir())
