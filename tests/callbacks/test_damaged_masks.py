@@ -46,7 +46,7 @@ def test_damaged_masks_of_a_checkpoint_are_refused_before_memory_is_asked_for(
     torch.save(content, tmp_path / "bad.ckpt")
     with pytest.raises(ValueError, match=rf"bad.ckpt'.*({cause}|on the meta device|more than a file of)"):
         read_masks(tmp_path / "bad.ckpt")
-    with pytest.raises(ValueError, match=rf"bad.ckpt' is not the file of a ticket: .*{cause}"):
+    with pytest.raises(ValueError, match=rf"bad.ckpt' .*({cause}|on the meta device|more than a file of)"):
         Ticket.read(tmp_path / "bad.ckpt")
 
 
