@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from .either_lightning import pl, rank_zero_warn
 from .files.safe_files import read_safely
 from .packed import is_packed, read_packed_masks
 from .parts.part import Part

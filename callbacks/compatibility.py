@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import BaseFinetuning, StochasticWeightAveraging, WeightAveraging
-from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
+from .either_lightning import (
+    BaseFinetuning,
+    DDPStrategy,
+    DeepSpeedStrategy,
+    ModelParallelStrategy,
+    SingleDeviceStrategy,
+    StochasticWeightAveraging,
+    WeightAveraging,
+    of_either,
+    pl,
+)
 from .methods import Method
 from .parts.optimizer_steps import OptimizerSteps
 from .sparsity import Masks
@@ -25,7 +33,7 @@ def check_strategy(trainer: pl.Trainer, owner: str, *, shards: bool = False) -> 
         ValueError: the Trainer's strategy is neither single-device nor DDP, nor FSDP2 for an owner that knows shards.
     """
     strategy = trainer.strategy
-    if isinstance(strategy, ModelParallelStrategy):
+    if isinstance(strategy, of_either(ModelParallelStrategy)):
         if not shards:
             raise ValueError(
                 f"{owner} does not support ModelParallelStrategy (FSDP2): SparseTraining, SET, RigL, "
@@ -33,8 +41,8 @@ def check_strategy(trainer: pl.Trainer, owner: str, *, shards: bool = False) -> 
                 'Trainer(strategy="ddp") or a single device'
             )
         return
-    whole = isinstance(strategy, (SingleDeviceStrategy, DDPStrategy))
-    if not whole or isinstance(strategy, DeepSpeedStrategy):
+    whole = isinstance(strategy, of_either(SingleDeviceStrategy, DDPStrategy))
+    if not whole or isinstance(strategy, of_either(DeepSpeedStrategy)):
         raise ValueError(
             f"{owner} does not support {type(strategy).__name__}: every process must hold whole weights and "
             'gradients. Use Trainer(strategy="ddp"), FSDP2 (ModelParallelStrategy) or a single device'
@@ -53,7 +61,7 @@ def check_shards(weights: Mapping[str, Tensor], callbacks: Sequence[pl.Callback]
                 f"{name!r} {reason}: shard it over data-parallel processes alone, fully_shard(layer, "
                 'mesh=self.device_mesh["data_parallel"]), or exclude it'
             )
-    averages = [c for c in callbacks if isinstance(c, (WeightAveraging, StochasticWeightAveraging))]
+    averages = [c for c in callbacks if isinstance(c, of_either(WeightAveraging, StochasticWeightAveraging))]
     if averages and any(map(is_sharded, weights.values())):
         raise ValueError(
             f"{type(averages[0]).__name__} does not support weights that are sharded over processes: remove it from "
@@ -110,7 +118,7 @@ def check_finetuning(callbacks: Sequence[pl.Callback], module: nn.Module, method
     Raises:
         ValueError: there is such a weight.
     """
-    finetuning = [callback for callback in callbacks if isinstance(callback, BaseFinetuning)]
+    finetuning = [callback for callback in callbacks if isinstance(callback, of_either(BaseFinetuning))]
     for method in methods if finetuning else ():
         if names := selected_later(module, method.include, method.exclude):
             listed = ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])])

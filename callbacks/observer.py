@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pytorch_lightning as pl
 from torch import Tensor
 from torch.optim import Optimizer
+
+from .either_lightning import pl
 
 
 class MaskObserver(pl.Callback):

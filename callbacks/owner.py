@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import pytorch_lightning as pl
-from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities import rank_zero_warn
-from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import compatibility, start
 from .checkpoint import STATE_KEY, load_parts, no_masks, owner_state, warn_of_denser_best
+from .either_lightning import TrainerFn, overrides, pl, rank_zero_warn
 from .files.progress import ExactResume
 from .methods import Method
 from .observer import MaskObserver, callbacks_of
@@ -97,7 +94,7 @@ class MaskOwner(Returning, pl.Callback):
         shards = all(part.method.works_on_shards for part in self.parts)
         compatibility.check_strategy(trainer, type(self).__name__, shards=shards)
         # a module may still build its layers in setup or configure_model: then on_fit_start is the first chance
-        if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
+        if not (overrides(pl_module, "setup", "configure_model")):
             start.plan(self.parts, pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
-
+from .either_lightning import pl
 from .observer import callbacks_of
 from .owner import MaskOwner
 from .sparsity import Masks

@@ -12,15 +12,14 @@ import functools
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
 
+from .either_lightning import of_either, pl, rank_zero_warn
 from .files.safe_files import write_whole
 from .observer import callbacks_of
 
@@ -33,6 +32,11 @@ class Returning(ABC):
     """
 
     missing = ""
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Make a callback, for the Trainers of all that is imported by now."""
+        bring_results_back()
+        return super().__new__(cls)
 
     @abstractmethod
     def results(self) -> dict[str, Any]:
@@ -76,20 +80,32 @@ def _returning(trainer: pl.Trainer) -> list[Any]:
     return [callback for callback in callbacks_of(trainer) if isinstance(callback, Returning)]
 
 
-_fit = pl.Trainer.fit
+def bring_results_back() -> None:
+    """Let ``Trainer.fit`` of every Lightning that is imported bring back what callbacks learn in other processes."""
+    for trainer in of_either(pl.Trainer):
+        fit: Callable[..., None] = trainer.fit  # type: ignore[attr-defined]
+        if not hasattr(fit, "__wrapped__"):
+            trainer.fit = _wrapped(fit)  # type: ignore[attr-defined]
 
 
-@functools.wraps(_fit)
-def _fit_and_bring_back(trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+def _wrapped(fit: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(fit)
+    def fit_and_bring_back(trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        _fit_and_bring_back(trainer, fit, *args, **kwargs)
+
+    return fit_and_bring_back
+
+
+def _fit_and_bring_back(trainer: pl.Trainer, fit: Callable[..., None], *args: Any, **kwargs: Any) -> None:
     returning = _returning(trainer)
     if trainer.strategy.launcher is None or not returning:
-        _fit(trainer, *args, **kwargs)
+        fit(trainer, *args, **kwargs)
         return
     with tempfile.TemporaryDirectory() as folder:
         courier = _Courier(Path(folder) / "results.pt")
         callbacks_of(trainer).append(courier)
         try:
-            _fit(trainer, *args, **kwargs)
+            fit(trainer, *args, **kwargs)
         finally:
             callbacks_of(trainer).remove(courier)
         if courier.stayed:
@@ -111,6 +127,3 @@ def _bring_back(trainer: pl.Trainer, callbacks: list[Any], found: Mapping[str, d
             callback.missing = ""
         except ValueError as error:
             callback.missing = f"{where} trained in other processes, on another module than is here: {error}."
-
-
-pl.Trainer.fit = _fit_and_bring_back  # type: ignore[assignment, method-assign]

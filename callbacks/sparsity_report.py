@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from .compatibility import check_in_place
+from .either_lightning import pl, rank_zero_info, rank_zero_warn
 from .parts.part import Part
 from .sparsity import SparseWeight
 from .sparsity.masks.selection import matrices

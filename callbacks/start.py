@@ -7,15 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-import pytorch_lightning as pl
-from pytorch_lightning.core.optimizer import do_nothing_closure
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from .checkpoint import check_fit, load_parts, no_masks, read_masks
 from .compatibility import check_equal_masks
+from .either_lightning import do_nothing_closure, pl, rank_zero_warn
 from .methods.method import NEVER
 from .observer import callbacks_of
 from .parts.optimizer_steps import Closure, OptimizerSteps
@@ -183,7 +181,7 @@ def watch_steps(trainer: pl.Trainer, pl_module: pl.LightningModule, parts: Seque
     def watch(index: int, optimizer: Optimizer) -> OptimizerSteps:
         def mask_gradients(closure: Closure) -> bool:
             inner = closure.args[-1] if isinstance(closure, functools.partial) else closure  # Lightning wraps it
-            if inner is do_nothing_closure:
+            if getattr(inner, "__name__", "") == do_nothing_closure.__name__:  # of either Lightning
                 return False
             for part in parts:
                 part.masks.apply_to_gradients(part.held[index])

@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
 
+from .either_lightning import pl, rank_zero_warn
 from .parts.part import Part
 from .probes.first_look import LightningLook
 from .sparsity import Masks

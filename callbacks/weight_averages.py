@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
 from torch import Tensor, nn
 
+from .either_lightning import StochasticWeightAveraging, WeightAveraging, of_either, pl
 from .observer import callbacks_of
 from .sparsity.masks.zeros import count_outside, zero_inactive
 
 
 def averaging_callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
     """Return the callbacks of a Trainer that average weights."""
-    return [c for c in callbacks_of(trainer) if isinstance(c, (WeightAveraging, StochasticWeightAveraging))]
+    return [c for c in callbacks_of(trainer) if isinstance(c, of_either(WeightAveraging, StochasticWeightAveraging))]
 
 
 def averages_of(callbacks: Iterable[pl.Callback]) -> list[nn.Module]:
     """Return the averaged copies of the module that these callbacks keep, once they have begun to."""
     averages: list[nn.Module] = []
-    for callback in callbacks:  # Lightning has no public name for what they keep
-        if isinstance(callback, WeightAveraging) and callback._average_model is not None:
-            averages.append(callback._average_model.module)
-        elif isinstance(callback, StochasticWeightAveraging) and callback._average_model is not None:
-            averages.append(callback._average_model)
+    for callback in callbacks:
+        average = getattr(callback, "_average_model", None)  # Lightning has no public name for what they keep
+        if average is not None and isinstance(callback, of_either(WeightAveraging)):
+            averages.append(average.module)
+        elif average is not None and isinstance(callback, of_either(StochasticWeightAveraging)):
+            averages.append(average)
     return averages
 
 
@@ -59,7 +59,7 @@ def epochs_without_steps(trainer: pl.Trainer) -> int:
     """
     added = trainer.max_epochs is not None and trainer.max_epochs != -1
     return sum(
-        bool(callback._model_contains_batch_norm)
+        bool(getattr(callback, "_model_contains_batch_norm", False))
         for callback in callbacks_of(trainer)
-        if added and isinstance(callback, StochasticWeightAveraging)
+        if added and isinstance(callback, of_either(StochasticWeightAveraging))
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD
 from torchmetrics.classification import MulticlassAccuracy
 
+from .either_lightning import LRSchedulerCallable, OptimizerCallable, OptimizerLRScheduler, pl
 from .optimization import build_optimizer
 
 Batch = tuple[Tensor, Tensor]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
+
+from .either_lightning import LRSchedulerCallable, OptimizerCallable, OptimizerLRScheduler
 
 
 def build_optimizer(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.trainer.states import TrainerFn
+from ..either_lightning import TrainerFn, pl
 
 
 class ExactResume(pl.Callback):

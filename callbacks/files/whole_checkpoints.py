@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.plugins.io import TorchCheckpointIO
-
+from ..either_lightning import TorchCheckpointIO, pl
 from .safe_files import part_of, put_in_place, read_checkpoint, write_whole
 
 

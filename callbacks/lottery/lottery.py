@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_only
-
 from ..checkpoint import read_masks
+from ..either_lightning import pl, rank_zero_only
 from ..files.safe_files import read_checkpoint, write_whole
 from ..owner import MaskOwner
 from ..settings import described, settings

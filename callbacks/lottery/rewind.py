@@ -6,9 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-
 from ..compatibility import check_whole
+from ..either_lightning import pl
 from ..files.whole_checkpoints import save_checkpoint
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint
 from torch.optim import Optimizer
 
+from ..either_lightning import Checkpoint, pl
 from ..files.safe_files import read_checkpoint
 from ..files.whole_checkpoints import save_checkpoint
 from ..observer import callbacks_of
@@ -67,6 +66,12 @@ class LotteryStage(Checkpoint):
             start, resumed = self.last, self.read(self.last)["global_step"]
         self.folder.mkdir(parents=True, exist_ok=True)
         trainer = make_trainer([*callbacks, self], self.folder)
+        if not isinstance(trainer, pl.Trainer):
+            library = type(trainer).__module__.partition(".trainer")[0]
+            raise ValueError(
+                f"make_trainer gave a {library} Trainer, but with both installed a lottery runs in one of "
+                f"{pl.__name__}: take the Trainer and the module from there"
+            )
         missing = [c for c in (*callbacks, self) if not any(c is given for given in callbacks_of(trainer))]
         if missing or trainer.global_step:
             what = f"without {type(missing[0]).__name__}" if missing else f"that is at step {trainer.global_step}"

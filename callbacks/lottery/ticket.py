@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from ..checkpoint import STATE_KEY, owner_state
+from ..either_lightning import pl
 from ..files.safe_files import read_checkpoint
 from ..methods import SparseTraining
 from ..owner import MaskOwner

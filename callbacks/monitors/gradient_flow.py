@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..either_lightning import pl
 from ..observer import MaskObserver
 from ..owner_of import mask_owner
 from ..probes.probe import Probe

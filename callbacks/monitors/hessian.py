@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..either_lightning import pl, rank_zero_warn
 from ..files.safe_files import read_safely, write_whole
 from ..observer import MaskObserver
 from ..owner_of import mask_owner

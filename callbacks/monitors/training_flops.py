@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.data import extract_batch_size
 from torch import nn
 
 from ..compatibility import check_whole
+from ..either_lightning import extract_batch_size, pl
 from ..owner import MaskOwner
 from ..owner_of import mask_owner
 from ..probes.probe import detached_copy, training_loss, undisturbed

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ..either_lightning import pl
 from ..methods.method import Choice
 from ..sparsity import Masks
 from ..sparsity.rules.criteria import BatchLoss

@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
-from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..compatibility import check_whole
+from ..either_lightning import is_param_in_hook_signature, isolate_rng, pl
 from ..sparsity import generator_for
 from ..sparsity.analysis.curvature import LossClosure
 from ..sparsity.masks.replica import replica

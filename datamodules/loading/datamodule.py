@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
 
-import cv2
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..either_lightning import pl
 from .arguments import check_at_least
 from .ordering import EpochSampler, ResumableDataLoader, ResumableSampler, training_loader
 
@@ -40,6 +40,22 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split]):
         check_at_least(0, num_workers=num_workers, seed=seed)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self._splits: dict[str, Split] = {}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse to be of a Trainer of the other Lightning."""
+        if name == "trainer" and value is not None and not isinstance(value, pl.Trainer):
+            raise TypeError(self._of_another_lightning())
+        super().__setattr__(name, value)
+
+    def __iter__(self) -> NoReturn:
+        """Refuse to be taken for a loader, as Trainers of the other Lightning do."""
+        raise RuntimeError(self._of_another_lightning())
+
+    def _of_another_lightning(self) -> str:
+        return (
+            f"{type(self).__name__} is a data module of {pl.__name__}, which this Trainer is not of: take both from "
+            f"{pl.__name__}"
+        )
 
     @abstractmethod
     def read(self) -> dict[str, Split]:
@@ -101,4 +117,5 @@ def _keep_batch(batch: Any) -> Any:
 
 
 def _use_one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)  # workers share the cores, and a forked thread pool may hang
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(0)  # workers share the cores, and a forked thread pool may hang

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, cast
 
-import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from ..either_lightning import pl
 
 Key = int | tuple[int, int]
 """What a sample is fetched by: its index, or (epoch, index); an index alone means epoch 0."""

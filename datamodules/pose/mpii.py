@@ -7,8 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.utilities import rank_zero_info
-
+from ..either_lightning import rank_zero_info
 from ..loading.arguments import check_at_least
 from ..loading.counters import numpy_generator
 from ..loading.hold_out import hold_out

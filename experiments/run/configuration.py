@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+for name in datamodules.__all__:
+    getattr(datamodules, name)  # imports what is imported when it is asked for
+
 ROOT = Path(__file__).parents[2]
 OWN = {"callbacks", "datamodules", "experiments", "lightning_modules"}
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")

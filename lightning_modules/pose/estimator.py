@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from ..either_lightning import LRSchedulerCallable, OptimizerCallable, OptimizerLRScheduler, pl
 from ..networks import KinematicUpdates
 from ..optimization import build_optimizer
 from .decoders import DARK, Decoder

@@ -133,7 +133,10 @@ def lanczos_extremes(
         (6.0, 30.0)
     """
     # imported here, because it takes a third of a second that nothing else needs
-    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # type: ignore[import-untyped]
+    try:
+        from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('scipy is not installed: pip install "sparse-lightning[analysis]"') from error
 
     gradient = ActiveGradient(loss, parameters, active_entries(parameters, masks))
     size = gradient.size
