@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: quickstart quickstart-pose test test-long conformance fuzz check bench results
 
 # three short LeNet-5 runs on MNIST: about two minutes on two cores
-quickstart: .venv/.installed
+quickstart: .venv/.quickstart
 	$(BIN)/python -m experiments quickstart
 
 # a small pose network on drawn figures: some five minutes on two cores
@@ -40,6 +40,13 @@ bench: .venv/.installed
 # rewrite the tables of README.md, and the pages and figures of studies, from experiments/results
 results: .venv/.installed
 	$(BIN)/python -m experiments tables
+
+# the first part of requirements.txt, unless all of it is there
+.venv/.quickstart: requirements.txt
+	$(PYTHON) -m venv .venv
+	test -f .venv/.installed || sed '/^# ---/,$$d' requirements.txt > .venv/quickstart.txt
+	test -f .venv/.installed || $(BIN)/python -m pip install --quiet --disable-pip-version-check -r .venv/quickstart.txt
+	touch $@
 
 .venv/.installed: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -8,7 +8,6 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import rel_entr  # type: ignore[import-untyped]
 
 # a softmax in float32 that underflows to 0 was below this
 SMALLEST = float(np.finfo(np.float32).tiny)
@@ -158,6 +157,8 @@ def ensemble_accuracy(predictions: Sequence[ArrayLike], labels: ArrayLike) -> fl
 
 
 def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    from scipy.special import rel_entr  # type: ignore[import-untyped]  # imported late: reports need it not
+
     return max(0.0, float(rel_entr(p, np.maximum(q, SMALLEST)).sum(1).mean()))  # rounding may leave less than 0
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.manifold import MDS  # type: ignore[import-untyped]  # scikit-learn has no types
 from torch import Tensor
 
 from .solutions import Weights
@@ -104,6 +103,8 @@ def mds_map(distances: Matrix) -> Map:
         raise ValueError("distances must be finite, 0 or more, and exactly 0 on the diagonal")
     if not given.any() or not np.allclose(given, given.T, rtol=1e-9, atol=1e-9 * given.max()):
         raise ValueError("distances must be symmetric, and not all 0: there is nothing to draw")
+    from sklearn.manifold import MDS  # type: ignore[import-untyped]  # imported late: reports need it not
+
     mds = MDS(n_components=2, metric="precomputed", init="classical_mds", n_init=1, normalized_stress=True)
     points = mds.fit_transform(given)
     return Map(np.asarray(points), float(mds.stress_))

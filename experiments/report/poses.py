@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-
-import cv2
+from pathlib import Path
 
 from .runs import Run
 
@@ -19,12 +18,21 @@ def pose_pictures(runs: Iterable[Run]) -> list[dict[str, str]]:
     for run in runs:
         for kind in ("best", "worst"):
             files = sorted((run.folder / "pictures").glob(f"step*_{kind}.png"))
-            picture = cv2.imread(str(files[-1])) if files else None
-            if picture is not None and len(pictures) < MOST:
-                scale = min(1.0, WIDTH / picture.shape[1])
-                small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                _, coded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])
+            small = _small(files[-1]) if files and len(pictures) < MOST else None
+            if small is not None:
                 step = int(files[-1].name.removeprefix("step").split("_")[0])
-                text = f"{run.name}, step {step}: {kind}"
-                pictures.append({"text": text, "data": base64.b64encode(coded.tobytes()).decode()})
+                pictures.append({"text": f"{run.name}, step {step}: {kind}", "data": base64.b64encode(small).decode()})
     return pictures
+
+
+def _small(path: Path) -> bytes | None:
+    """Return a picture as a JPEG of at most WIDTH px; None if it cannot be read."""
+    import cv2  # here, as reports without poses need it not
+
+    picture = cv2.imread(str(path))
+    if picture is None:
+        return None
+    scale = min(1.0, WIDTH / picture.shape[1])
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    _, coded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return coded.tobytes()
