@@ -65,7 +65,7 @@ class LotteryStage(Checkpoint):
         if self.last.is_file():
             start, resumed = self.last, self.read(self.last)["global_step"]
         self.folder.mkdir(parents=True, exist_ok=True)
-        trainer = make_trainer([*callbacks, self], self.folder)
+        trainer: Any = make_trainer([*callbacks, self], self.folder)  # of either Lightning, or something else
         if not isinstance(trainer, pl.Trainer):
             library = type(trainer).__module__.partition(".trainer")[0]
             raise ValueError(
