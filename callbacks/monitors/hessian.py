@@ -179,7 +179,9 @@ class HessianSpectrum(MaskObserver, Returning):
         values = ("largest", "smallest", "negative_share")
         log_metrics(trainer, {prefix + value: getattr(spectrum, value) for value in values})
         if self.folder is not None and trainer.is_global_zero:
-            _write(self.folder / f"step{trainer.global_step:08d}_{when}.pt", spectrum, trainer.global_step, when)
+            write_spectrum(
+                self.folder / f"step{trainer.global_step:08d}_{when}.pt", spectrum, trainer.global_step, when
+            )
         return spectrum
 
     @property
@@ -230,7 +232,7 @@ def read_spectrum(path: str | Path) -> Spectrum:
         raise ValueError(f"{str(path)!r} cannot be read as a spectrum of HessianSpectrum: {error!r}") from error
 
 
-def _write(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
+def write_spectrum(path: Path, spectrum: Spectrum, step: int, when: str) -> None:
     write_whole({**_content(spectrum), "step": step, "when": when}, path)
 
 

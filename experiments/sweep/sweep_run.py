@@ -79,7 +79,7 @@ class SweepRun:
     def start(self, threads: int) -> subprocess.Popen[bytes]:
         """Begin, or go on from the last checkpoint, in a process of its own that prints to the log."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        arguments = [*self.arguments, *self._go_on()]
+        arguments = [*self.arguments, *self.go_on()]
         self._mark(finished=False)
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -100,14 +100,14 @@ class SweepRun:
 
     def result(self) -> Run:
         """Read what the run has left so far."""
-        return read_run(self._parts()[-1])
+        return read_run(self.parts()[-1])
 
-    def _go_on(self) -> list[str]:
+    def go_on(self) -> list[str]:
         """Return where to log, and the checkpoint to go on from; parts after it are set aside.
 
         From the last checkpoint of a fit that was over nothing is trained: the fit is only tested.
         """
-        parts, checkpoint = self._parts(), None
+        parts, checkpoint = self.parts(), None
         while parts and checkpoint is None:
             checkpoint, why = _last_checkpoint(parts[-1])
             if checkpoint is None:
@@ -118,7 +118,7 @@ class SweepRun:
         more = [] if checkpoint is None else [f"--ckpt_path={checkpoint}", "--weights_only=true"]
         return [f"--trainer.logger={json.dumps(logger)}", *more]
 
-    def _parts(self) -> list[Path]:
+    def parts(self) -> list[Path]:
         """Return the folders of what was trained, in their order."""
         first = self.folder / f"version_{self.version}"
         later = [part for part in self.folder.glob(f"{first.name}_part_*") if part.name.rpartition("_")[2].isdecimal()]

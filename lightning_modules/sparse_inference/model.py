@@ -106,6 +106,11 @@ class SparseModel(nn.Module):
         with in_float32(), in_cpu_memory():
             return self.module(image)
 
+    def plans(self) -> list[Plan | str]:
+        """Return the plans that are kept, or why there are none, the one that was used last at the end."""
+        with self._lock:
+            return list(self._plans.values())
+
     def reasons(self) -> list[str]:
         """Return why parts of the network run in torch, for the last input with a plan.
 

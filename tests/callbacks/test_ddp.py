@@ -120,7 +120,7 @@ def run_by_slurm(out: Path) -> Done:
 
 
 @pytest.mark.xdist_group("ddp")
-@pytest.mark.parametrize("launcher", [run_by_torchrun, run_by_slurm])
+@pytest.mark.parametrize("launcher", [pytest.param(run_by_torchrun, marks=pytest.mark.long), run_by_slurm])
 def test_two_nodes_end_like_two_processes_of_one(
     results: dict[str, Any], tmp_path: Path, launcher: Callable[[Path], Done]
 ) -> None:

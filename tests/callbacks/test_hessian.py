@@ -297,16 +297,16 @@ def test_a_file_half_written_is_never_taken_for_a_spectrum(tmp_path: Path, monke
 
     monkeypatch.setattr(torch, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        hessian._write(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
+        hessian.write_spectrum(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
     assert not list(tmp_path.glob("*.pt"))
     monkeypatch.undo()
-    hessian._write(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
+    hessian.write_spectrum(tmp_path / "step00000000_at_step.pt", Spectrum.of(torch.zeros(2)), 0, "at_step")
     assert [path.name for path in tmp_path.iterdir()] == ["step00000000_at_step.pt"]
 
 
 def test_a_spectrum_read_is_the_one_written(tmp_path: Path) -> None:
     written = Spectrum(torch.tensor([-1.0, 2.0]).double(), torch.tensor([0.25, 0.75]).double(), resolution=0.1)
-    hessian._write(tmp_path / "a.pt", written, 3, "after_update")
+    hessian.write_spectrum(tmp_path / "a.pt", written, 3, "after_update")
     read = read_spectrum(str(tmp_path / "a.pt"))
     assert torch.equal(read.eigenvalues, written.eigenvalues)
     assert torch.equal(read.shares, written.shares)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,9 +72,48 @@ def test_there_is_a_configuration_for_every_method_and_network() -> None:
     } <= names
 
 
+METHODS = ("static", "set", "rigl", "srigl", "gmp", "nm", "groups", "snfs", "granet", "topkast")
+
+
+def kind_of(config: Path) -> tuple[str, ...]:
+    """Data set, network and method; what else a name has are numbers, distributions and lengths."""
+    words = config.stem.split("_")
+    end = next((place for place, word in enumerate(words) if word in METHODS), len(words))
+    return config.parent.name, *(word for word in words[: end + 1] if not word[0].isdigit())
+
+
+KINDS: dict[tuple[str, ...], list[Path]] = {}
+for path in CONFIGS:
+    KINDS.setdefault(kind_of(path), []).append(path)
+FITTED = [paths[0] for paths in KINDS.values()]
+name_of = {path: f"{path.parent.name}-{path.stem}" for path in CONFIGS}.__getitem__
+
+
+def check_owners(config: Path, cli: SparseCLI) -> list[MaskOwner]:
+    owners = [callback for callback in callbacks_of(cli.trainer) if isinstance(callback, MaskOwner)]
+    assert len(owners) == any(method in config.stem for method in METHODS)
+    for percent in re.findall(r"_(\d\d+)(?:_|$)", config.stem) if owners else ():
+        assert owners[0].parts[0].method.sparsity == pytest.approx(float(f"0.{percent}"), abs=1e-9)
+    return owners
+
+
+@pytest.mark.usefixtures("fit_alone")
+@pytest.mark.parametrize("config", [path for path in CONFIGS if path not in FITTED], ids=name_of)
+def test_every_configuration_is_made(
+    config: Path, fake_data: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others of the same data set, network and method are fitted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SparseCLI, "_run_subcommand", lambda *_: None)
+    cli = main(["fit", f"--config={config}", *fake_data[config.parent.name], "--trainer.fast_dev_run=true"])
+    check_owners(config, cli)
+    optimizers = cli.model.configure_optimizers()
+    assert optimizers["optimizer"] if isinstance(optimizers, dict) else optimizers
+
+
 @pytest.mark.usefixtures("fit_alone")
 @pytest.mark.filterwarnings("ignore:.*split of Tompson")  # the fakes are fewer
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("config", FITTED, ids=name_of)
 def test_every_configuration_runs(
     config: Path,
     fake_data: dict[str, list[str]],
@@ -85,10 +125,7 @@ def test_every_configuration_runs(
     cli = main(["fit", f"--config={config}", *fake_data[config.parent.name], "--trainer.fast_dev_run=true"])
     scores = {"lsp": "test/pck@0.2", "synthetic_pose": "test/pck@0.2", "mpii": "test/pckh@0.5"}
     assert scores.get(config.parent.name, "test/acc") in cli.trainer.callback_metrics
-    owners = [callback for callback in callbacks_of(cli.trainer) if isinstance(callback, MaskOwner)]
-    methods = ("static", "set", "rigl", "gmp", "nm", "groups", "snfs", "granet", "topkast")
-    assert len(owners) == any(method in config.stem for method in methods)
-    for owner in owners:
+    for owner in check_owners(config, cli):
         for part in owner.parts:
             # less than a weight for each of 236 neurons of 44,190; uniform leaves the first layer dense
             rounded = 6e-3 if "srigl" in config.stem else 2e-3 if "uniform" in config.stem else 1e-3

@@ -42,8 +42,8 @@ def load_kernels(vector_width: int) -> Run:
 def _machine_code(vector_width: int) -> MachineCode:
     """Return what is kept; compile it and keep it if there is nothing."""
     try:
-        path = _folder() / f"{_key(vector_width)}.kernels"
-        code = _read(path)
+        path = folder() / f"{key(vector_width)}.kernels"
+        code = read(path)
     except OSError as error:
         _warn_not_kept(error)
         return _compiled(vector_width)
@@ -72,7 +72,7 @@ def _warn_not_kept(error: OSError) -> None:
     )
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Return the folder in which compiled kernels are kept.
 
     Raises:
@@ -86,7 +86,7 @@ def _folder() -> Path:
         raise OSError(f"the user has no folder for caches, {error}") from error
 
 
-def _key(vector_width: int) -> str:
+def key(vector_width: int) -> str:
     """Return a hash of all that the machine code depends on."""
     parts = [str(vector_width), processor.NAME, processor.FEATURES, binding.get_process_triple()]
     parts += [metadata.version(library) for library in ("numba", "llvmlite")]
@@ -96,7 +96,7 @@ def _key(vector_width: int) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _read(path: Path) -> MachineCode | None:
+def read(path: Path) -> MachineCode | None:
     """Return what :func:`_write` wrote; None if it is not there, or not whole."""
     try:
         content = read_private(path)

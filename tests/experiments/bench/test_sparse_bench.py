@@ -27,6 +27,7 @@ LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3")
 OTHERS = ["eager torch, channels last", "torch CSR", "ONNX Runtime", "OpenVINO f32", "OpenVINO bf16"]
 
 
+@pytest.mark.long  # half a minute for the libraries of others; test_onnx_export.py compares ONNX Runtime
 def test_all_runtimes_give_the_outputs_of_torch(tmp_path: Path) -> None:
     """In a process of their own, since each brings threads and libraries."""
     command = [*LENET, *OTHERS, "--batch", "2", "--results", str(tmp_path / "rows.csv")]

@@ -214,15 +214,18 @@ def test_a_failing_run_ends_the_study_at_once(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("dense-*"))) < 10, "the others were not tried"
 
 
+@pytest.mark.long  # half a minute, and a failing run that ends a study is tested above
 def test_a_killed_study_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments", "paper", "lenet5", "--seeds", "1", "--processes", "1"]
     study = subprocess.Popen(
         [*command, "--folder", str(tmp_path / "runs"), "--results", str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL
     )
     log = tmp_path / "runs" / "pruned" / "0" / "metrics.csv"
-    wait_for(log.exists)
-    study.kill()
-    study.wait()
+    try:
+        wait_for(log.exists)
+    finally:
+        study.kill()
+        study.wait()
     lengths: list[int] = []
     wait_for(lambda: lengths.append(log.stat().st_size) or (len(lengths) > 20 and len(set(lengths[-20:])) == 1))
     assert not log.with_name("run.pt").exists(), "its worker went on"

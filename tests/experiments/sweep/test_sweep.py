@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(tmp_path: Path) -> 
     other = checkpoint(tmp_path / "a=1" / "version_10", "a.ckpt")
 
     def next_start() -> tuple[str, str | None]:
-        logger, *more = run._go_on()
+        logger, *more = run.go_on()
         place = json.loads(logger.partition("=")[2])["init_args"]
         assert (place["save_dir"], place["name"]) == (str(tmp_path), "a=1")
         return place["version"], more[0].removeprefix("--ckpt_path=") if more else None
@@ -214,7 +214,7 @@ def test_what_was_trained_is_never_removed(tmp_path: Path, capsys: pytest.Captur
     run, folder = SweepRun(tmp_path / "a=1", 1, [f"--config={CONFIG}"]), tmp_path / "a=1"
     part = folder / "version_1"
     checkpoint(part, "last.ckpt", {"state_dict": {}, "own": Path("an object")})
-    run._go_on()
+    run.go_on()
     assert (folder / "aside_1_version_1/checkpoints/last.ckpt").is_file()
     said = capsys.readouterr().err
     assert "aside_1_version_1" in said
@@ -222,24 +222,24 @@ def test_what_was_trained_is_never_removed(tmp_path: Path, capsys: pytest.Captur
     assert said.count("\n") == 1
     part.mkdir()
     (part / "metrics.csv").write_text("step,train/loss\n1,0.5\n")  # killed before its first checkpoint
-    run._go_on()
+    run.go_on()
     assert (folder / "aside_2_version_1/metrics.csv").is_file()
     assert "it left no checkpoint" in capsys.readouterr().err
     record(part)  # killed after some steps, before the first line of its metrics was on the disk
-    run._go_on()
+    run.go_on()
     assert (folder / "aside_3_version_1/run.json").is_file()
     record(part, status="stopped", steps=5)
     (folder / "aside_2_version_1").rename(folder / "looked_at")
-    run._go_on()
+    run.go_on()
     assert json.loads((folder / "aside_3_version_1/run.json").read_text())["status"] == "running", "not written over"
     assert json.loads((folder / "aside_2_version_1/run.json").read_text())["status"] == "stopped"
     record(part, status="finished", minutes="a line that was damaged")
-    run._go_on()
+    run.go_on()
     assert (folder / "aside_4_version_1/run.json").is_file()
     checkpoint(part, "deeper/last.ckpt")
-    run._go_on()
+    run.go_on()
     assert (folder / "aside_5_version_1/checkpoints/deeper/last.ckpt").is_file()
-    assert run._parts() == []
+    assert run.parts() == []
 
 
 def test_what_made_no_step_goes(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_what_made_no_step_goes(tmp_path: Path) -> None:
         if status:
             record(part, status=status)
             (part / "metrics.csv").write_text("step,lr\n4,0.5\n")
-        run._go_on()
+        run.go_on()
         assert not list((tmp_path / "a=1").iterdir())
 
 
@@ -260,7 +260,7 @@ def test_a_part_is_never_written_over(tmp_path: Path) -> None:
     checkpoint(folder / "version_1", "last.ckpt")
     last = checkpoint(folder / "version_1_part_3", "last.ckpt")  # someone has taken the second away
     (folder / "version_1_part_3_looked_at").mkdir()
-    logger, resume, _ = run._go_on()
+    logger, resume, _ = run.go_on()
     assert json.loads(logger.partition("=")[2])["init_args"]["version"] == "version_1_part_4"
     assert resume == f"--ckpt_path={last}"
 
@@ -278,7 +278,7 @@ def test_a_run_whose_test_failed_is_only_tested_again(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(cli.pl.Trainer, "test", fail)
         with pytest.raises(OSError, match="the test images"):
-            cli.main(["fit", *run.arguments, *run._go_on()])
+            cli.main(["fit", *run.arguments, *run.go_on()])
     first = run.result()
     assert (first.record["status"], first.record["steps"], first.scores) == ("finished", 2, {})
 
@@ -286,7 +286,7 @@ def test_a_run_whose_test_failed_is_only_tested_again(tmp_path: Path, monkeypatc
         raise AssertionError("it was trained already")
 
     monkeypatch.setattr(SparseClassifier, "training_step", train)
-    assert cli.main(["fit", *run.arguments, *run._go_on()]).trainer.global_step == 2
+    assert cli.main(["fit", *run.arguments, *run.go_on()]).trainer.global_step == 2
     again = run.result()
     assert again.folder.name == "version_0_part_2"
     assert 0 <= again.record["scores"]["test/acc"] <= 1

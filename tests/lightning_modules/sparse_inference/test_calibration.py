@@ -60,7 +60,7 @@ def test_the_faster_is_chosen_between(clock: Clock, image: Tensor, fast: str) ->
     clock.fast = fast
     model = compile_sparse(network(0.3, 0.1, 0.75), image)
     assert chosen(model) == {"0.weight": fast == "dense", "1.weight": False, "2.weight": fast == "dense"}
-    [plan] = model._plans.values()
+    [plan] = model.plans()
     forms = [op["form"] == IN_PLACE_DENSE for op in plan.programs[0].operations if op["kind"] == DOT]  # type: ignore
     assert forms == list(chosen(model).values())
 

@@ -37,7 +37,7 @@ def difference(module: nn.Module, image: Tensor, lanes: int, threads: int = 1, d
     with torch.no_grad():
         want = module(image)
     first, got = model(image), model(image)  # the second in a workspace that was used
-    [plan] = model._plans.values()
+    [plan] = model.plans()
     assert not isinstance(plan, str)
     assert plan.reasons == []
     assert all(isinstance(step, Program) for step in plan.steps)
@@ -172,7 +172,7 @@ def test_a_sum_takes_the_place_of_a_map_that_nobody_else_reads(kept: bool, same:
     torch.set_num_threads(1)
     model = SparseModel(Block(6, 1, 0.9, kept, same).eval(), 4)
     model(torch.randn(1, 6, 8, 8))
-    [plan] = model._plans.values()
+    [plan] = model.plans()
     operations = plan.programs[0].operations  # type: ignore[union-attr]
     [summed] = [op for op in operations if op["kind"] == CONVOLUTION and op["other"] >= 0]
     assert (summed["other"] == summed["target"]) == (not kept and not same)

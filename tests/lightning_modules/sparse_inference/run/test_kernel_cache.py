@@ -26,13 +26,13 @@ ROOT = Path(__file__).parents[4]
 def whole() -> Path:
     """A file of compiled kernels."""
     kernel_cache.load_kernels(4)
-    return kernel_cache._folder() / f"{kernel_cache._key(4)}.kernels"
+    return kernel_cache.folder() / f"{kernel_cache.key(4)}.kernels"
 
 
 @pytest.fixture
 def compiled(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The widths that were compiled, in a process that has loaded nothing; compiling is to take what there is."""
-    code, widths = kernel_cache._read(whole), list[int]()
+    code, widths = kernel_cache.read(whole), list[int]()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "some" / "folder"))
     monkeypatch.setattr(kernel_cache, "_loaded", {})
     monkeypatch.setattr(compile_kernels, "compile_kernels", lambda width: widths.append(width) or code)
@@ -58,7 +58,7 @@ def test_it_is_compiled_once_and_then_read(compiled: list[int], monkeypatch: pyt
     assert compiled == [4]
     kernel_cache.load_kernels(8)
     assert compiled == [4, 8]
-    assert len(list(kernel_cache._folder().iterdir())) == 2
+    assert len(list(kernel_cache.folder().iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:9], lambda b: b[:40] + b"?" + b[41:], bytes.upper])
@@ -66,7 +66,7 @@ def test_a_file_that_is_not_whole_is_written_anew(
     compiled: list[int], damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel_cache.load_kernels(4)
-    [path] = kernel_cache._folder().iterdir()
+    [path] = kernel_cache.folder().iterdir()
     good = path.read_bytes()
     path.write_bytes(damage(good))
     monkeypatch.setattr(kernel_cache, "_loaded", {})
@@ -78,15 +78,15 @@ def test_a_file_that_is_not_whole_is_written_anew(
 def test_other_code_or_another_machine_has_another_file(
     compiled: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    names = {kernel_cache._key(4), kernel_cache._key(8)}
+    names = {kernel_cache.key(4), kernel_cache.key(8)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processor, "NAME", "another")
-        names.add(kernel_cache._key(4))
+        names.add(kernel_cache.key(4))
     monkeypatch.setenv("NUMBA_OPT", "0")
-    names.add(kernel_cache._key(4))
+    names.add(kernel_cache.key(4))
     assert len(names) == 4
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert kernel_cache._key(4) in names, "where it is kept does not count"
+    assert kernel_cache.key(4) in names, "where it is kept does not count"
 
 
 def test_nowhere_to_keep_it_is_said(compiled: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_nowhere_to_keep_it_is_said(compiled: list[int], tmp_path: Path, monkeyp
 
 def test_what_others_may_write_is_not_used(compiled: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     kernel_cache.load_kernels(4)
-    folder = kernel_cache._folder()
+    folder = kernel_cache.folder()
     [path] = folder.iterdir()
     assert (folder.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
     for opened, rights in (folder, 0o777), (path, 0o666):
@@ -134,15 +134,15 @@ def test_a_process_that_finds_it_does_without_numba_and_callbacks(whole: Path) -
 def test_its_name_knows_all_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path(compile_kernels.__file__).parent == kernel_cache.SOURCES
     sources = shutil.copytree(kernel_cache.SOURCES, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    keys = {kernel_cache._key(4)}
+    keys = {kernel_cache.key(4)}
     monkeypatch.setattr(kernel_cache, "SOURCES", sources)
-    assert kernel_cache._key(4) in keys
+    assert kernel_cache.key(4) in keys
     files = sorted(sources.iterdir())
     for source in files:
         text = source.read_text()
         assert not re.search(r"^\s*(from \.\.|(from|import) lightning_modules)", text, re.MULTILINE), source
         source.write_text(f"{text}\n")
-        keys.add(kernel_cache._key(4))
+        keys.add(kernel_cache.key(4))
     assert len(keys) == 1 + len(files)
 
 
