@@ -44,8 +44,8 @@ results: .venv/.installed
 # the first part of requirements.txt, unless all of it is there
 .venv/.quickstart: requirements.txt
 	$(PYTHON) -m venv .venv
-	test -f .venv/.installed || sed '/^# ---/,$$d' requirements.txt > .venv/quickstart.txt
-	test -f .venv/.installed || $(BIN)/python -m pip install --quiet --disable-pip-version-check -r .venv/quickstart.txt
+	[ .venv/.installed -nt requirements.txt ] || sed '/^# ---/,$$d' requirements.txt > .venv/quickstart.txt
+	[ .venv/.installed -nt requirements.txt ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check -r .venv/quickstart.txt
 	touch $@
 
 .venv/.installed: requirements.txt

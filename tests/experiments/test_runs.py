@@ -68,8 +68,8 @@ def test_reproduce_appends_a_row_and_skips_what_is_done(
 
 
 def test_rows_of_other_columns_are_not_mixed(tmp_path: Path) -> None:
-    append_row(tmp_path / "rows.csv", {"a": 1}, ["a"])
-    with pytest.raises(ValueError, match=r"rows.csv has the columns \['a'\], not \['a', 'b'\]"):
+    append_row(tmp_path / "rows.csv", {"a": 1, "c": 2}, ["a", "c"])
+    with pytest.raises(ValueError, match=r"rows.csv' has the columns \['a', 'c'\], not \['a', 'b'\]"):
         append_row(tmp_path / "rows.csv", {"a": 1, "b": 2}, ["a", "b"])
 
 
