@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..run.command import command_parser
-from . import kill, loaders, overhead, poses, reports, scale, updates
+from . import kill, loaders, overhead, poses, reports
 from .inference import sparse_inference, sparse_trained
+from .mask_updates import scale, share
 
 BENCHES = {
     "callbacks": overhead.main,
     "ddp": overhead.on_two_processes,
     "gpu": overhead.on_gpu,
-    "updates": updates.main,
+    "updates": share.main,
     "loaders": loaders.main,
     "poses": poses.main,
     "reports": reports.main,
