@@ -27,7 +27,7 @@ COUNTERS: dict[str, Callable[[Iterable[Tensor], float], Optimizer]] = {
     "layer": lambda parameters, lr: AdamW(parameters, lr),
     "weight": lambda parameters, lr: EntrywiseAdamW(parameters, lr),
 }
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2, 2e-2)
 SPARSITY, BATCH, EVERY = 0.98, 128, 100
 COLUMNS = ["counters", "lr", "data", "seed", "steps", "accuracy", "minutes", "commit", "versions", "machine"]
 
