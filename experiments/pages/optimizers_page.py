@@ -43,17 +43,18 @@ def _line(row: Row) -> list[str]:
 
 def _grown_weights(rows: Sequence[Row], rows_of: Path) -> list[str]:
     """Return the section about the counters by which the bias of moments is corrected."""
-    lines = []
+    lines, best = [], {"layer": 0.0, "weight": 0.0}
     for lr in sorted({row["lr"] for row in rows}, key=float):
         cells = [f"{float(lr):g}"]
-        for counters in ("layer", "weight"):
+        for counters in best:
             scores = [100 * float(row["accuracy"]) for row in rows if (row["lr"], row["counters"]) == (lr, counters)]
+            best[counters] = max(best[counters], statistics.mean(scores))
             cells += [f"{statistics.mean(scores):.2f}", ", ".join(f"{score:.2f}" for score in scores)]
         lines.append(cells)
     header = ["learning rate", "counters stay, %", "by seed", "a counter a weight, %", "by seed"]
     return [
         "",
-        "## Why the counters of steps stay",
+        "## Counters of steps",
         "",
         "Adam and its like correct their moments for having begun at 0, by one counter of steps for all entries of a "
         "parameter. A mask update sets the moments of grown weights to 0, and the counter goes on: grown weights begin "
@@ -62,6 +63,10 @@ def _grown_weights(rows: Sequence[Row], rows_of: Path) -> list[str]:
         "steps, LeNet-300-100 on MNIST, AdamW:",
         "",
         table(header, lines),
+        "",
+        f"At the best rate of each, chosen by these same accuracies, it is {best['layer']:.2f} % with counters that "
+        f"stay and {best['weight']:.2f} % with a counter a weight. Counters stay, although that is not the better of "
+        "the two at every rate, because a run at AdamW's usual rate of 0.001 must not get worse.",
         "",
         f"Rows: [{rows_of.name}]({rows_of.name}), written by `python -m experiments bench grown-weights`. "
         f"{origin_of(rows)}",

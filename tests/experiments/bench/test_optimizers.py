@@ -17,6 +17,7 @@ REFUSED = {"LBFGS": "SET does not support LBFGS", "SparseAdam": "SparseAdam does
 NO_ENTRIES = ("Adafactor",)  # keeps state of rows and columns alone
 
 
+@pytest.mark.filterwarnings("ignore")  # other libraries warn of themselves
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_what_the_table_says_holds_with_every_optimizer(kind: Kind) -> None:
     if kind.library != "torch":

@@ -29,6 +29,7 @@ def test_promises_refusals_and_means_are_said(tmp_path: Path) -> None:
     assert "| Bad | other | 3 are not 0 | 9 entries are kept: `exp_avg`, `z` | 3.1 | 7.2 |" in page
     assert "| No | torch | refused: it mixes entries |  |  |  |" in page
     assert "| 0.01 | 96.50 | 97.00, 96.00 | 95.00 | 95.00, 95.00 |" in page
+    assert "it is 96.50 % with counters that stay and 95.00 % with a counter a weight" in page
 
 
 def test_the_committed_page_is_that_of_the_committed_rows() -> None:
