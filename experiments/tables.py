@@ -12,6 +12,7 @@ from .pages.conformance_page import conformance_page
 from .pages.inference_page import inference_page, inference_table
 from .pages.methods_table import method_table
 from .pages.mnist_table import mnist_table
+from .pages.optimizers_page import optimizers_page
 from .pages.updates_table import updates_table
 from .paper.figures import draw_figures
 from .paper.page import lenet5_page
@@ -29,6 +30,8 @@ CLASSIFIERS = [CIFAR10]
 POSES = [RESULTS / name for name in ("lsp.csv", "lsp_short.csv")]
 CONFORMANCE = RESULTS / "conformance.csv"
 UPDATES = RESULTS / "mask_updates.csv"
+OPTIMIZERS = RESULTS / "optimizers.csv"
+GROWN_WEIGHTS = RESULTS / "grown_weights.csv"
 INFERENCE = RESULTS / "sparse_inference.csv"
 TRAINED = RESULTS / "sparse_inference_trained.csv"
 README = ROOT / "README.md"
@@ -67,6 +70,8 @@ def main(args: Sequence[str] | None = None) -> None:
     write_whole_text(callbacks_readme(), CALLBACKS_README)
     if CONFORMANCE.exists():
         write_whole_text(conformance_page(CONFORMANCE), CONFORMANCE.with_suffix(".md"))
+    if OPTIMIZERS.exists():
+        write_whole_text(optimizers_page(OPTIMIZERS, GROWN_WEIGHTS), OPTIMIZERS.with_suffix(".md"))
     if INFERENCE.exists():
         write_whole_text(inference_page(INFERENCE, TRAINED), INFERENCE.with_suffix(".md"))
     if (LENET5 / "runs.csv").exists():

@@ -106,7 +106,7 @@ class NM(DynamicSparseTraining):
     def new_mask(self, layers: Layers, name: str, drop_score: Tensor, grow_score: Tensor, n: int) -> Tensor:
         layer = layers.selected[name]
         mask, drop, grow = (self._groups(layer, tensor) for tensor in (layers.masks[name], drop_score, grow_score))
-        groups = drop_and_grow_per_row(mask, drop, grow, n, torch.full_like(mask[:, 0], self.n, dtype=torch.long))
+        groups = drop_and_grow_per_row(mask, drop, grow, n, torch.full_like(mask[:, 0], self.n, dtype=torch.int32))
         return layer.from_neurons(groups.view(layer.neurons, layer.inputs))
 
     def _groups(self, layer: SparseWeight, tensor: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ class PruneAtStart(Method):
 
     def first_masks(self, layers: Layers, look: FirstLook) -> Masks:
         def choose(module: nn.Module, loss: BatchLoss | None, batches: list[Any]) -> Masks:
-            return choose_masks(module, layers.target, self.criterion, scope=self.scope, loss=loss, batches=batches)
+            data: dict[str, Any] = {"loss": loss, "batches": batches}
+            return choose_masks(module, layers.target, self.criterion, scope=self.scope, **data, disposable=True)
 
         batches = self.batches if self.criterion.uses_data else []
         return look(choose, what=self.criterion, batches=batches, loss=self.loss, seed=self.seed)

@@ -45,9 +45,8 @@ class ReservoirPart(Part):
         return self.memory.get("trained", {})
 
     def draw(self, look: FirstLook, given: Masks | None) -> None:
-        dense = {name: weight.detach().clone() for name, weight in self.weights.items()}
         super().draw(look, given)
-        self._explore(dense)
+        self._explore(self.before)
 
     def enter_run(self, total_steps: float, *, fresh: bool) -> None:
         super().enter_run(total_steps, fresh=fresh)

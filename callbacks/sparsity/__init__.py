@@ -35,9 +35,9 @@ from .rules.scores import (
     RandomScore,
     SaliencyScore,
     Score,
-    drop_and_grow,
-    top_k,
 )
+from .rules.top_k import top_k
+from .rules.updates import drop_and_grow
 
 __all__ = [
     "ER",

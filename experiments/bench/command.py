@@ -5,23 +5,30 @@ sparse-inference and sparse-trained take arguments of their own: --help after th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..run.command import command_parser
-from . import kill, loaders, overhead, poses, reports, scale, updates
+from . import kill, loaders, overhead, poses, reports
 from .inference import sparse_inference, sparse_trained
+from .mask_updates import scale, share
+from .optimizers import grown_weights, optimizers
 
 BENCHES = {
     "callbacks": overhead.main,
     "ddp": overhead.on_two_processes,
     "gpu": overhead.on_gpu,
-    "updates": updates.main,
+    "updates": share.main,
     "loaders": loaders.main,
     "poses": poses.main,
     "reports": reports.main,
     "sparse-inference": sparse_inference.main,
 }
-ALONE = ("scale", "kill")
+ROWS: dict[str, Callable[[], None]] = {
+    "scale": scale.main,
+    "optimizers": optimizers.main,
+    "grown-weights": grown_weights.main,
+}
+ALONE = ("kill", *ROWS)
 WITH_ARGUMENTS = {"sparse-inference": sparse_inference.main, "sparse-trained": sparse_trained.main}
 
 
@@ -30,13 +37,13 @@ def main(args: Sequence[str]) -> None:
         WITH_ARGUMENTS[args[0]](args[1:])
         return
     parser = command_parser("bench", __doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *ALONE], help="default: all but scale and kill")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *ALONE], help=f"default: all but {', '.join(ALONE)}")
     parser.add_argument("--kills", type=int, default=30, help="how often kill kills")
     chosen = parser.parse_args(args)
     for name in chosen.names or BENCHES:
         if name == "kill":
             kill.main(chosen.kills)
-        elif name == "scale":
-            scale.main()
+        elif name in ROWS:
+            ROWS[name]()
         else:
             BENCHES[name]()

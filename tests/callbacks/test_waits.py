@@ -12,12 +12,6 @@ from torch import nn
 from callbacks import RigL
 from callbacks.sparsity import Constant, UpdateWindow, gradient_flow, top_k
 from callbacks.sparsity.analysis.flow import GradientFlow
-from callbacks.sparsity.rules import scores
-
-
-@pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "_kth_by_sample", scores._kth_largest)
 
 
 def update(layers: int) -> Operations:

@@ -81,6 +81,7 @@ def test_results_are_written_before_a_study_has_rows(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tables, "LENET5", tmp_path / "lenet5")
     monkeypatch.setattr(tables, "POSES", [])
     monkeypatch.setattr(tables, "CONFORMANCE", tmp_path / "conformance.csv")
+    monkeypatch.setattr(tables, "OPTIMIZERS", tmp_path / "optimizers.csv")
     monkeypatch.setattr(tables, "CLASSIFIERS", [])
     tables.main([])
     assert {path.name for path in tmp_path.iterdir()} == {"README", "CALLBACKS_README"}

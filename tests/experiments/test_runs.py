@@ -13,7 +13,8 @@ from fakes import write_mnist
 
 from callbacks import RigL
 from experiments import quickstart, reproduce
-from experiments.bench import arms, overhead, updates
+from experiments.bench import arms, overhead
+from experiments.bench.mask_updates import share
 from experiments.run.provenance import provenance
 from experiments.run.rows import append_row
 from lightning_modules.networks import LeNet5
@@ -122,7 +123,7 @@ def test_the_bench_times_updates_against_the_steps_between_them(monkeypatch: pyt
     seen: list[int] = []
     changed = RigL.update_masks
     monkeypatch.setattr(RigL, "update_masks", lambda self, *a: (seen.append(a[0].global_step), changed(self, *a)))
-    _, step = updates.measure(LeNet5(), updates.METHODS["RigL"](), torch.rand(2, 1, 28, 28), updates=2)
+    _, step = share.measure(LeNet5(), share.METHODS["RigL"](), torch.rand(2, 1, 28, 28), updates=2)
     assert seen == [2, 4]
     assert step > 0
 

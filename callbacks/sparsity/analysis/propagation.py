@@ -13,7 +13,7 @@ from ..masks.masks import Masks
 from ..masks.randomness import generator_for
 from ..masks.replica import replica
 from ..masks.sparse_weight import SparseWeight
-from ..rules.scores import top_k
+from ..rules.top_k import top_k
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ class Masks(Mapping[str, Tensor]):
             if not 0 <= count <= size:
                 raise ValueError(f"counts[{name!r}] is {count}, but the tensor has {size} entries")
             mask = torch.zeros(size, dtype=torch.bool)
-            mask[torch.randperm(size, generator=generator_for(seed, 0, index))[:count]] = True
+            places = torch.int32 if size < 2**31 else torch.int64  # which makes no difference but to memory
+            mask[torch.randperm(size, generator=generator_for(seed, 0, index), dtype=places)[:count]] = True
             masks[name] = mask.view(shape)
         return cls(masks)
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from .scores import top_k
-from .updates import drop_and_grow_per_row
+from .top_k import top_k
+from .updates import count_per_row, drop_and_grow_per_row
 
 
 def fan_in_of(budget: int, neurons: int, inputs: int) -> int:
@@ -44,7 +44,7 @@ def salient_neurons(
     neurons, inputs = mask.shape
     everything = torch.ones_like(mask)
     salient = top_k(drop_score, int(mask.count_nonzero()) - n, mask) | top_k(grow_score, n, everything)
-    counts = salient.sum(1)
+    counts = count_per_row(salient)
     stay = counts >= max(1, math.floor(gamma * fan_in_of(budget, neurons, inputs)))
     least = max(1, budget // inputs)
     if int(stay.count_nonzero()) < least:

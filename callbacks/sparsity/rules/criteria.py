@@ -64,7 +64,7 @@ class SNIP(Criterion):
         self, network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss | None, batches: Sequence[Any]
     ) -> dict[str, Tensor]:
         gradients = _mean_gradients(network, weights, _needed(self, loss, batches), batches)
-        return {name: (weight.detach() * gradients[name]).abs() for name, weight in weights.items()}
+        return {name: gradients[name].mul_(weight.detach()).abs_() for name, weight in weights.items()}
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class GraSP(Criterion):
     ) -> dict[str, Tensor]:
         loss = _needed(self, loss, batches)
         means = _mean_gradients(network, weights, loss, batches)
-        scores = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        scores: dict[str, Tensor] = {}
         for batch in batches:
-            gradients = _gradients(loss(network, batch), weights, create_graph=True)
-            flow = torch.stack([(means[name] * grad).sum() for name, grad in gradients.items()]).sum()
-            for name, product in _gradients(flow, weights).items():
-                scores[name] += weights[name].detach() * product / len(batches)
+            products = _hessian_times(means, loss(network, batch), weights)
+            for name, weight in weights.items():
+                change = (weight.detach() * products.pop(name)).div_(len(batches))
+                scores[name] = scores[name].add_(change) if name in scores else change
         return scores
 
 
@@ -146,7 +146,7 @@ class SynFlow(Criterion):
                 "SynFlow(forward=lambda network, inputs: ...)"
             ) from error
         gradients = _gradients(outputs.sum(), weights)
-        return {name: weight.detach() * gradients[name] for name, weight in weights.items()}
+        return {name: weight.detach() * gradients.pop(name) for name, weight in weights.items()}
 
 
 def _inputs(batch: Any) -> Tensor:
@@ -168,11 +168,27 @@ def _mean_gradients(
     network: nn.Module, weights: Mapping[str, nn.Parameter], loss: BatchLoss, batches: Sequence[Any]
 ) -> dict[str, Tensor]:
     """Return the gradient of the mean loss over the batches."""
-    means = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    means: dict[str, Tensor] = {}
     for batch in batches:
-        for name, grad in _gradients(loss(network, batch), weights).items():
-            means[name] += grad / len(batches)
+        gradients = _gradients(loss(network, batch), weights)
+        for name in weights:
+            share = gradients.pop(name) / len(batches)
+            means[name] = means[name].add_(share) if name in means else share
     return means
+
+
+def _hessian_times(
+    vector: Mapping[str, Tensor], value: Tensor, weights: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """Return the products of the Hessian of a number with a vector, 0 for weights it does not depend on."""
+    gradients = _gradients(value, weights, create_graph=True)
+    curved = {name: grad for name, grad in gradients.items() if grad.requires_grad}
+    if not curved:
+        return {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    products = torch.autograd.grad(
+        list(curved.values()), list(weights.values()), [vector[name] for name in curved], allow_unused=True
+    )
+    return _or_zeros(products, weights)
 
 
 def _gradients(value: Tensor, weights: Mapping[str, nn.Parameter], *, create_graph: bool = False) -> dict[str, Tensor]:
@@ -180,7 +196,12 @@ def _gradients(value: Tensor, weights: Mapping[str, nn.Parameter], *, create_gra
     if not value.requires_grad:
         return {name: torch.zeros_like(weight) for name, weight in weights.items()}
     gradients = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)
+    return _or_zeros(gradients, weights)
+
+
+def _or_zeros(found: Sequence[Tensor | None], weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Return what was found for each weight by its name, 0 where that is nothing."""
     return {
-        name: torch.zeros_like(weight) if grad is None else grad
-        for (name, weight), grad in zip(weights.items(), gradients, strict=True)
+        name: torch.zeros_like(weight) if tensor is None else tensor
+        for (name, weight), tensor in zip(weights.items(), found, strict=True)
     }

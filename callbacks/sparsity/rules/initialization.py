@@ -44,7 +44,7 @@ class LayerScaled(Initialization):
 
     def __call__(self, weight: SparseWeight, mask: Tensor, generator: torch.Generator) -> Tensor:
         density = mask.float().mean().clamp_min(1 / mask.numel())
-        return (weight.parameter.detach() / density.sqrt()).masked_fill(~mask, 0)
+        return (weight.parameter.detach() / density.sqrt()).masked_fill_(~mask, 0)
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class UnitScaled(Initialization):
         connections = weight.by_unit(mask.cpu()).float()
         fan_in = connections.sum((2, 3), keepdim=True)
         fan_out = connections.sum((1, 3), keepdim=True)
+        del connections  # four bytes a weight
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         std = (self.scale / n.clamp_min(1)).sqrt()
         noise = torch.empty(mask.shape)
@@ -94,4 +95,4 @@ class UnitScaled(Initialization):
         else:
             noise.uniform_(-(3**0.5), 3**0.5, generator=generator)
         weight.by_unit(noise).mul_(std)  # a view, so that noise is scaled in place
-        return noise.to(weight.parameter.device, weight.parameter.dtype).masked_fill(~mask, 0)
+        return noise.to(weight.parameter.device, weight.parameter.dtype).masked_fill_(~mask, 0)

@@ -31,6 +31,6 @@ def n_of_m(score: Tensor, n: int, m: int) -> Tensor:
     if not 0 <= n <= m or m < 1 or inputs % m:
         raise ValueError(f"n:m is {n}:{m}, but a neuron has {inputs} inputs: n lies in [0, m] and m divides the inputs")
     groups = last.reshape(-1, m)
-    k = torch.full_like(groups[:, 0], n, dtype=torch.long)
+    k = torch.full_like(groups[:, 0], n, dtype=torch.int32)
     chosen = top_per_row(groups, k, torch.ones_like(groups, dtype=torch.bool))
     return chosen.view(last.shape).movedim(-1, 1).contiguous()

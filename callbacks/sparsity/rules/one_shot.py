@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from ..masks.masks import Masks, check_not_empty
 from ..masks.replica import replica
 from ..masks.selection import select
+from ..masks.zeros import all_finite
 from .criteria import BatchLoss, Criterion, OneShotMagnitude
 from .distributions import Distribution, Uniform
-from .scores import top_k
+from .top_k import top_k
 from .updates import prune_globally
 
 Scope = Literal["layer", "global"]
@@ -75,6 +76,7 @@ def choose_masks(
     masks: Mapping[str, Tensor] | None = None,
     loss: BatchLoss | None = None,
     batches: Sequence[Any] = (),
+    disposable: bool = False,
 ) -> Masks:
     """Return the masks that a criterion chooses; the network stays as it is.
 
@@ -86,12 +88,13 @@ def choose_masks(
         masks: the masks of an earlier pruning.
         loss: ``(network, batch) -> loss``.
         batches: data for the criterion.
+        disposable: the network is a copy that nobody needs any more: it is looked at itself, and changed.
 
     Raises:
         ValueError: as :func:`prune`.
     """
     check_scope(scope)
-    network = replica(network)
+    network = network if disposable else replica(network)
     weights = {name: parameter for name, parameter in network.named_parameters() if name in counts}
     for weight in weights.values():
         weight.requires_grad_()
@@ -117,6 +120,7 @@ def choose_masks(
                 name: top_k(scores[name], _on_the_way(before[name], counts[name], share), mask)
                 for name, mask in left.items()
             }
+        del scores  # so that the next round does not hold both
     return Masks(left)
 
 
@@ -137,7 +141,7 @@ def _on_the_way(before: int, final: int, share: float) -> int:
 
 def _check_scores(scores: Mapping[str, Tensor], criterion: Criterion) -> None:
     for name, score in scores.items():
-        if not bool(score.isfinite().all()):
+        if not all_finite([score]):
             raise ValueError(f"{criterion} rates {name!r} with numbers that are not finite: look at weights and loss")
     if not any(bool(score.any()) for score in scores.values()):
         raise ValueError(f"{criterion} rates every weight 0, which chooses none: are weights or gradients all 0?")

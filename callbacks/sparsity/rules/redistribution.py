@@ -9,7 +9,7 @@ from fractions import Fraction
 from torch import Tensor
 
 from ..masks.masks import Masks
-from .scores import top_k
+from .top_k import top_k
 
 
 def apportion(total: int, shares: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:

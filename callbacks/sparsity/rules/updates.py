@@ -8,7 +8,40 @@ import torch
 from torch import Tensor
 
 from ..masks.masks import Masks
-from .scores import top_k
+from .top_k import top_k, top_k_together
+
+_PIECE = 2**20  # entries of rows that are ranked together, so that little is held at once
+
+
+def drop_and_grow(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, *, active: int | None = None) -> Tensor:
+    """Exchange ``n`` connections: keep the best active ones, then grow the best of all that are not kept.
+
+    A connection that was just dropped may be grown again in the same update; it then keeps its value.
+    The number of active connections does not change.
+
+    Args:
+        mask: bool, True = active.
+        drop_score: the ``n`` active entries with the lowest scores are dropped.
+        grow_score: the ``n`` entries with the highest scores, among all not kept, are grown.
+        n: connections to exchange, in [0, active entries].
+        active: active entries of ``mask``, where they are known; None counts them.
+
+    Raises:
+        ValueError: ``n`` is outside [0, active entries].
+
+    Reference:
+        Evci et al. 2020 (RigL), algorithm 1.
+
+    Example:
+        >>> mask = torch.tensor([True, True, False, False])
+        >>> drop_and_grow(mask, torch.tensor([5.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 2.0, 3.0]), 1)
+        tensor([ True, False, False,  True])
+    """
+    active = int(mask.count_nonzero()) if active is None else active
+    if not 0 <= n <= active:
+        raise ValueError(f"n is {n}, but the mask has {active} active entries to drop")
+    kept = top_k(drop_score, active - n, mask)
+    return kept | top_k(grow_score, n, ~kept)
 
 
 def top_per_row(score: Tensor, k: Tensor, among: Tensor) -> Tensor:
@@ -27,13 +60,23 @@ def top_per_row(score: Tensor, k: Tensor, among: Tensor) -> Tensor:
         tensor([[False,  True, False],
                 [ True, False,  True]])
     """
+    chosen = torch.empty_like(score, dtype=torch.bool)
+    rows = _rows_together(score)
+    for first in range(0, len(score), rows):
+        part = slice(first, first + rows)
+        chosen[part] = _top_of_rows(score[part], k[part].long(), among[part], first)
+    return chosen
+
+
+def _top_of_rows(score: Tensor, k: Tensor, among: Tensor, first: int) -> Tensor:
+    """Return the mask of some rows of a layer; ``first`` is the index of the first one."""
     short = (k < 0) | (k > among.sum(1))
     if bool(short.any()):
         row = int(short.nonzero()[0])
         raise ValueError(
-            f"k is {int(k[row])} in row {row}, but there are {int(among[row].sum())} entries to choose from"
+            f"k is {int(k[row])} in row {first + row}, but there are {int(among[row].sum())} entries to choose from"
         )
-    most = int(k.max()) if len(k) else 0
+    most = int(k.max())
     if most == 0:
         return torch.zeros_like(among)
     score = score.masked_fill(~among, -torch.inf)
@@ -46,6 +89,15 @@ def top_per_row(score: Tensor, k: Tensor, among: Tensor) -> Tensor:
     rows = (tied.sum(1) > missing).nonzero().flatten()  # including those with a k of 0
     tied[rows] &= tied[rows].cumsum(1) <= missing[rows, None]
     return above | tied
+
+
+def count_per_row(mask: Tensor) -> Tensor:
+    """Return how many entries of each row are True; a sum of all rows at once would hold 8 bytes for each entry."""
+    return torch.cat([rows.sum(1) for rows in torch.split(mask, _rows_together(mask))])
+
+
+def _rows_together(rows: Tensor) -> int:
+    return max(1, _PIECE // max(rows.shape[1], 1))
 
 
 def drop_and_grow_per_row(mask: Tensor, drop_score: Tensor, grow_score: Tensor, n: int, k: Tensor) -> Tensor:
@@ -72,9 +124,11 @@ def drop_and_grow_per_row(mask: Tensor, drop_score: Tensor, grow_score: Tensor, 
                 [ True,  True, False]])
     """
     kept = top_k(drop_score, int(mask.count_nonzero()) - n, mask)
-    if bool((kept.sum(1) > k).any()):
-        kept = top_per_row(drop_score, torch.minimum(kept.sum(1), k), kept)
-    return kept | top_per_row(grow_score, k - kept.sum(1), ~kept)
+    counts = count_per_row(kept).to(k.dtype)
+    if bool((counts > k).any()):
+        counts = counts.minimum(k)
+        kept = top_per_row(drop_score, counts, kept)
+    return kept | top_per_row(grow_score, k - counts, ~kept)
 
 
 def prune_globally(
@@ -104,10 +158,9 @@ def prune_globally(
     reserved = sum(layers.values()) if keep_layers else 0
     if count < reserved:
         raise ValueError(f"count is {count}, too few for one entry in each of the {reserved} layers: prune less")
-    rest = torch.cat([(mask & ~best[name]).flatten() for name, mask in masks.items()])
-    chosen = top_k(torch.cat([scores[name].flatten() for name in masks]), count - reserved, rest)
-    parts = torch.split(chosen, [mask.numel() for mask in masks.values()])
-    kept = {name: best[name] | part.view_as(best[name]) for name, part in zip(masks, parts, strict=True)}
+    rest = [mask & ~best[name] for name, mask in masks.items()]
+    chosen = top_k_together([scores[name] for name in masks], count - reserved, rest)
+    kept = {name: best[name] | part for name, part in zip(masks, chosen, strict=True)}
     for name, left in Masks(kept).counts.items():
         if layers[name] and not left:
             raise ValueError(

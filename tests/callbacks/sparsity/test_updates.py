@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ranking import reference_top_k
 
 from callbacks.sparsity import (
     GradientScore,
@@ -12,9 +13,7 @@ from callbacks.sparsity import (
     SaliencyScore,
     drop_and_grow,
     generator_for,
-    top_k,
 )
-from callbacks.sparsity.rules.scores import _kth_by_sample, _kth_largest
 from callbacks.sparsity.rules.updates import prune_globally
 
 # A hand-drawn layer of eight weights: five active, three not.
@@ -40,19 +39,6 @@ def test_hand_drawn_updates(n: int, expected: list[int]) -> None:
 def test_impossible_numbers_are_refused(n: int) -> None:
     with pytest.raises(ValueError, match=f"n is {n}, but the mask has 5"):
         drop_and_grow(torch.tensor(MASK, dtype=torch.bool), torch.tensor(DROP), torch.tensor(GROW), n)
-
-
-def test_top_k_refuses_more_than_there_are() -> None:
-    with pytest.raises(ValueError, match="k is 3, but there are 2"):
-        top_k(torch.zeros(4), 3, torch.tensor([True, True, False, False]))
-
-
-def reference_top_k(score: np.ndarray, k: int, among: np.ndarray) -> np.ndarray:
-    """One at a time, highest first, lower index first on ties."""
-    order = sorted(np.flatnonzero(among), key=lambda i: (-score[i], i))
-    chosen = np.zeros(len(score), dtype=bool)
-    chosen[order[:k]] = True
-    return chosen
 
 
 cases = st.integers(1, 30).flatmap(
@@ -99,90 +85,6 @@ def test_scores() -> None:
     one = RandomScore()(weight, grad, generator_for(0, 1, 2))
     assert torch.equal(one, RandomScore()(weight, grad, generator_for(0, 1, 2)))
     assert ((one >= 0) & (one < 1)).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("kind", ["signed", "heavy-tailed", "ties"])
-@pytest.mark.parametrize("size", [2**13, 2**18])
-def test_large_layers_agree_with_the_slow_reference(dtype: torch.dtype, kind: str, size: int) -> None:
-    generator = generator_for(1)
-    score = torch.randn(size, generator=generator, dtype=torch.float64)
-    score = {"signed": score, "heavy-tailed": score**9 * 1e-12, "ties": score.round()}[kind].to(dtype)
-    among = torch.rand(size, generator=generator) < 0.7
-    for k in (1, 1000, size // 2):
-        expected = reference_top_k(score.double().numpy(), k, among.numpy())
-        assert np.array_equal(top_k(score, k, among).numpy(), expected)
-
-
-def test_entries_outside_are_never_chosen_and_nan_is_named() -> None:
-    score = torch.tensor([-torch.inf, -torch.inf, 1.0])
-    assert top_k(score, 2, torch.tensor([False, True, True])).tolist() == [False, True, True]
-    with pytest.raises(ValueError, match="a score is NaN"):
-        top_k(torch.tensor([0.0, torch.nan]), 1, torch.tensor([True, True]))
-
-
-LAYOUTS = {
-    "contiguous": lambda tensor: tensor,
-    "channels-last": lambda tensor: tensor.to(memory_format=torch.channels_last),
-    "every-other": lambda tensor: tensor.repeat_interleave(2, dim=0)[::2],
-}
-
-
-@given(
-    seed=st.integers(0, 2**32),
-    side=st.integers(1, 36),  # to about three times the size from which on a sample is drawn
-    levels=st.sampled_from([1, 5, 10**6]),  # few make many ties
-    density=st.floats(0, 1),
-    share=st.floats(0, 1),
-    layouts=st.tuples(st.sampled_from(sorted(LAYOUTS)), st.sampled_from(sorted(LAYOUTS))),
-)
-def test_top_k_agrees_with_a_slow_reference_in_any_layout(seed, side, levels, density, share, layouts) -> None:
-    generator = generator_for(seed)
-    shape = (side, side, 3, 3)
-    score = torch.randint(-levels, levels + 1, shape, generator=generator).float()
-    score[torch.rand(shape, generator=generator) < 0.1] = -torch.inf
-    among = torch.rand(shape, generator=generator) < density
-    k = round(share * int(among.sum()))
-    found = top_k(LAYOUTS[layouts[0]](score), k, LAYOUTS[layouts[1]](among))
-    expected = reference_top_k(score.flatten().numpy(), k, among.flatten().numpy())
-    assert np.array_equal(found.flatten().numpy(), expected)
-
-
-@given(place=st.integers(0, 2**13 - 1), k=st.integers(1, 2**12))
-def test_a_nan_in_a_large_layer_is_found_wherever_it_is_and_ignored_outside(place: int, k: int) -> None:
-    score = torch.arange(2.0**13)
-    score[place] = torch.nan
-    everywhere = torch.ones(2**13, dtype=torch.bool)
-    with pytest.raises(ValueError, match="a score is NaN"):
-        top_k(score, k, everywhere)
-    everywhere[place] = False
-    assert top_k(score, k, everywhere).nonzero().flatten().tolist() == [
-        i for i in range(2**13 - k - (place >= 2**13 - k), 2**13) if i != place
-    ]
-
-
-@given(
-    seed=st.integers(0, 2**32),
-    size=st.integers(1, 2**14),
-    levels=st.sampled_from([1, 5, 10**6]),
-    density=st.floats(0, 1),
-    share=st.floats(0, 1),
-    special=st.sampled_from([-torch.inf, torch.inf, torch.nan]),
-)
-def test_a_sample_finds_the_same_as_a_look_at_all_does_on_a_gpu(seed, size, levels, density, share, special) -> None:
-    generator = generator_for(seed)
-    score = torch.randint(-levels, levels + 1, (size,), generator=generator).float()
-    score[torch.rand(size, generator=generator) < 1 / size] = special
-    among = torch.rand(size, generator=generator) < density
-    k = max(1, round(share * size))  # also more than there are
-    torch.testing.assert_close(
-        _kth_by_sample(score, k, among), _kth_largest(score, k, among), rtol=0, atol=0, equal_nan=True
-    )
-
-
-def test_large_whole_numbers_keep_their_order() -> None:
-    score = torch.tensor([2**24, 2**24 + 1])
-    assert top_k(score, 1, torch.tensor([True, True])).tolist() == [False, True]
 
 
 # --- pruning ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fits import TinyModule, trainer
 
-from experiments.bench import scale
+from experiments.bench.mask_updates import scale
 from experiments.pages.updates_table import updates_table
 from experiments.run.rows import read_rows
 

@@ -21,9 +21,9 @@ from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import ResNet50
 
-from ..run.console_tables import number_table
-from .arms import SPARSITY
-from .quiet_trainer import quiet_trainer
+from ...run.console_tables import number_table
+from ..arms import SPARSITY
+from ..quiet_trainer import quiet_trainer
 
 EVERY = 100  # steps between updates of a real run; here every other step has one
 WINDOW = UpdateWindow(2, stop=10**9)

@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from torch.optim import Optimizer
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import RigL
@@ -24,13 +22,14 @@ from callbacks.sparsity import UpdateWindow
 from lightning_modules import SparseClassifier
 from lightning_modules.networks import ResNet50
 
-from ..run.provenance import provenance
-from ..run.rows import write_rows
-from .arms import SPARSITY
-from .quiet_trainer import quiet_trainer
-from .updates import Stopwatch
+from ...run.provenance import provenance
+from ...run.rows import write_rows
+from ..arms import SPARSITY
+from ..quiet_trainer import quiet_trainer
+from .held_memory import HeldMemory
+from .share import Stopwatch
 
-RESULTS = Path(__file__).parents[1] / "results" / "mask_updates.csv"
+RESULTS = Path(__file__).parents[2] / "results" / "mask_updates.csv"
 WIDTHS = (0.5, 1.0, 2.0)  # widths of a ResNet-50: 6, 25 and 98 million weights
 BEYOND = 6.5  # the width with a billion weights
 
@@ -46,7 +45,7 @@ class PeakMemory(pl.Callback):
     def __init__(self, first: PeakMemory | None = None, *, step: int = 0) -> None:
         self.first = first
         self.step: int = step if first is None else first.step
-        self.profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self.held = HeldMemory()
         self.peak = 0
 
     def on_before_optimizer_step(
@@ -55,16 +54,10 @@ class PeakMemory(pl.Callback):
         if trainer.global_step != self.step:
             return
         if self.first is None:
-            self.profiler.start()
+            self.held.__enter__()
             return
-        self.first.profiler.stop()
-        recorded: Any = self.first.profiler.profiler
-        sizes = [
-            (event.start_ns(), event.nbytes())
-            for event in recorded.kineto_results.events()
-            if event.name() == "[memory]"
-        ]
-        self.peak = max(accumulate((size for _, size in sorted(sizes)), initial=0))
+        self.first.held.__exit__()
+        self.peak = self.first.held.most
 
 
 def measure(width: float, updates: int) -> dict[str, Any]:
