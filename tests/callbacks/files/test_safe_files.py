@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
 import os
 import random
 import stat
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -128,16 +129,12 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -
 
 
 def test_what_a_killed_process_left_of_a_file_is_removed(tmp_path: Path) -> None:
-    def half() -> None:
-        with whole_file(tmp_path / "file") as part:
-            part.write_text("half")
-            os._exit(9)
-
-    process = multiprocessing.get_context("fork").Process(target=half)
-    process.start()
-    process.join()
-    [left] = tmp_path.iterdir()
-    assert left.name.startswith("file.")
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    with whole_file(tmp_path / "file") as part:
+        part.touch()
+    left = tmp_path / part.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
+    left.write_text("half")
     others = [tmp_path / f"file.00000000-{process.pid}-1.part", tmp_path / "another.part", tmp_path / "file.x.part"]
     for other in others:
         other.touch()

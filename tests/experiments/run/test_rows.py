@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,13 +92,9 @@ def test_a_file_that_no_row_can_be_added_to_is_said_at_once(tmp_path: Path, cont
     assert path.read_bytes() == content
 
 
-def test_rows_of_many_processes_are_all_there(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=add_rows, args=(tmp_path / "rows.csv", number)) for number in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+def test_rows_of_many_writers_are_all_there(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:  # the lock is of an open folder, so that it holds among threads as well
+        list(pool.map(lambda who: add_rows(tmp_path / "rows.csv", who), range(4)))
     found = [(row["who"], row["which"]) for row in read_rows(tmp_path / "rows.csv")]
     assert sorted(found) == [(str(who), str(which)) for who in range(4) for which in range(10)]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
